@@ -1,0 +1,1 @@
+"""The procedural data set: articulated people who act, as ordinary video files."""

@@ -1,0 +1,192 @@
+"""An experiment as dataclasses: read from YAML, changed by flags, written beside every run.
+
+The defaults are the paper's numbers (METHOD sections 1, 2 and 4); the files in `recipes/` say what they change.
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from sparsedense.data.augment import AugmentConfig
+from sparsedense.data.loader import ClipConfig
+from sparsedense.models.encoder import EncoderConfig
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What pretraining minimises, beside the schedule's weights.
+
+    Attributes:
+        speed: factor of the speed loss; 0 leaves it out.
+        consistency: factor of the consistency loss; 0 leaves it out.
+        consistency_kind: `jsd` or `cosine`.
+        rgb_temperature: temperature of the RGB trend; `null` is the paper's untempered form.
+        latent_temperature: temperature of the latent trend; `null` is the paper's untempered form.
+        dropout: dropout before the classifier.
+    """
+
+    speed: float = 1.0
+    consistency: float = 1.0
+    consistency_kind: Literal["jsd", "cosine"] = "jsd"
+    rgb_temperature: float | None = 0.05
+    latent_temperature: float | None = 0.1
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class PhaseConfig:
+    """One training: how long, on how much, at what rate.
+
+    Attributes:
+        epochs: number of epochs.
+        batch_size: videos a step; pretraining sends two clips of each through the network.
+        steps_per_epoch: steps that make an epoch; `null` makes it one pass over the epoch's videos.
+        fraction_per_epoch: share of the videos drawn in an epoch while there is no supervision (the paper's quarter).
+        learning_rate: the largest rate.
+        learning_rate_floor: the smallest rate.
+        rate_schedule: `paper` (METHOD section 4), `cosine` or `constant`.
+        weight_schedule: `paper` moves from speed to consistency as in the paper's Figure 5, `constant` keeps both at 1.
+        weight_decay: AdamW's decay; 0 is plain Adam.
+        gradient_clip: largest norm of the gradient; `null` does not clip.
+    """
+
+    epochs: int = 150
+    batch_size: int = 13
+    steps_per_epoch: int | None = None
+    fraction_per_epoch: float = 1.0
+    learning_rate: float = 1e-3
+    learning_rate_floor: float = 1e-4
+    rate_schedule: Literal["paper", "cosine", "constant"] = "paper"
+    weight_schedule: Literal["paper", "constant"] = "paper"
+    weight_decay: float = 0.0
+    gradient_clip: float | None = None
+
+
+@dataclass(frozen=True)
+class MachineConfig:
+    """How a run uses the machine.
+
+    Attributes:
+        accelerator: Lightning's name: `auto`, `cpu`, `gpu`, ...
+        devices: number of devices, or `auto`.
+        num_nodes: number of machines of the job.
+        precision: `auto` takes bfloat16 where the machine computes in it, else float32; or Lightning's names.
+        channels_last: memory layout of the network's tensors; `auto` takes it with bfloat16 and on a GPU, because with
+            float32 on a CPU it is slower.
+        num_workers: processes that read clips; 0 reads in the training process.
+    """
+
+    accelerator: str = "auto"
+    devices: str | int = "auto"
+    num_nodes: int = 1
+    precision: str = "auto"
+    channels_last: Literal["auto"] | bool = "auto"
+    num_workers: int = 1
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that decides a run but the data.
+
+    Attributes:
+        seed: seed of everything random.
+        labels_per_class: labelled training videos a class that fine-tuning may see; `null` is all of them.
+        validation_clips: clips a video of the validation at every epoch.
+    """
+
+    model: EncoderConfig = field(default_factory=EncoderConfig)
+    clips: ClipConfig = field(default_factory=ClipConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    train: PhaseConfig = field(default_factory=lambda: PhaseConfig(epochs=150, fraction_per_epoch=0.25))
+    pretrain: PhaseConfig = field(default_factory=lambda: PhaseConfig(epochs=50, fraction_per_epoch=0.25))
+    finetune: PhaseConfig = field(default_factory=lambda: PhaseConfig(epochs=100))
+    machine: MachineConfig = field(default_factory=MachineConfig)
+    seed: int = 0
+    labels_per_class: int | None = None
+    validation_clips: int = 1
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def recipe_path(name_or_path: str | Path) -> Path:
+    """File of a shipped recipe, or the file itself.
+
+    Raises:
+        FileNotFoundError: neither a shipped recipe nor a file.
+    """
+    shipped = RECIPES / f"{name_or_path}.yaml"
+    if shipped.is_file():
+        return shipped
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    raise FileNotFoundError(
+        f"{name_or_path} is neither a recipe of this package ({', '.join(recipe_names())}) nor a YAML file"
+    )
+
+
+def load_experiment(recipe: str | Path = "paper", **overrides: Any) -> Experiment:  # noqa: ANN401 - any field's value
+    """Read a recipe and change some of its values.
+
+    Args:
+        recipe: name of a shipped recipe or path of a YAML file.
+        overrides: values by field name; those of a section as a dictionary, `clips={"size": 48}`.
+
+    Raises:
+        FileNotFoundError: there is no such recipe.
+        ValueError: a key is unknown or a value has the wrong type; the message names it.
+    """
+    values = yaml.safe_load(recipe_path(recipe).read_text()) or {}
+    return experiment_from_dict(_merged(values, overrides), source=str(recipe))
+
+
+def experiment_from_dict(values: dict[str, Any], *, source: str = "configuration") -> Experiment:
+    """Check a nested dictionary and make an experiment of it.
+
+    Raises:
+        ValueError: a key is unknown or a value has the wrong type; the message names it.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Experiment, as_group=False)
+    try:
+        parsed = parser.parse_object(values)
+    except ArgumentError as error:
+        raise ValueError(f"{source}: {error}") from error
+    experiment: Experiment = Experiment(**vars(parser.instantiate_classes(parsed)))
+    return experiment
+
+
+def experiment_to_dict(experiment: Experiment) -> dict[str, Any]:
+    """The experiment as a nested dictionary of plain values."""
+    return {key: _plain(value) for key, value in asdict(experiment).items()}
+
+
+def save_experiment(experiment: Experiment, path: Path) -> None:
+    """Write the experiment as YAML."""
+    path.write_text(yaml.safe_dump(experiment_to_dict(experiment), sort_keys=False))
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - walks values of any type
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        both_are_sections = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both_are_sections else value
+    return merged

@@ -1,0 +1,1 @@
+"""Videos of a source, the frame store, and batches of clips from it."""

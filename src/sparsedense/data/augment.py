@@ -1,0 +1,138 @@
+"""Augmentation that is consistent over a clip: one crop, one flip and one change of colour for all its frames.
+
+Cropping happens on uint8 where a clip is read, because videos differ in size; everything after it is done for the whole
+batch at once, on whatever device the batch is.
+
+Shapes: B clips, C = 3 channels (RGB), T frames, H x W pixels.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How training clips are varied.
+
+    Attributes:
+        crop_area: smallest and largest area of the random crop, as a share of the frame.
+        crop_aspect: smallest and largest width : height of the crop.
+        flip_probability: how often a clip is mirrored; 0 where left and right are different classes.
+        brightness: largest shift of brightness, in shares of the full range.
+        contrast: contrast is multiplied by 1 - contrast .. 1 + contrast.
+        saturation: likewise, the saturation.
+        hue_degrees: largest turn of the hue.
+        grey_probability: how often a clip loses its colours.
+    """
+
+    crop_area: tuple[float, float] = (0.5, 1.0)
+    crop_aspect: tuple[float, float] = (0.8, 1.25)
+    flip_probability: float = 0.5
+    brightness: float = 0.2
+    contrast: float = 0.3
+    saturation: float = 0.3
+    hue_degrees: float = 20.0
+    grey_probability: float = 0.1
+
+
+class CropBox(NamedTuple):
+    """A window of a frame, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def random_crop_box(height: int, width: int, config: AugmentConfig, rng: np.random.Generator) -> CropBox:
+    """A window of random area and aspect that lies inside the frame."""
+    area = height * width * rng.uniform(*config.crop_area)
+    aspect = math.exp(rng.uniform(*np.log(config.crop_aspect)))
+    crop_width = min(width, max(1, round(math.sqrt(area * aspect))))
+    crop_height = min(height, max(1, round(math.sqrt(area / aspect))))
+    top = int(rng.integers(0, height - crop_height + 1))
+    left = int(rng.integers(0, width - crop_width + 1))
+    return CropBox(top, left, crop_height, crop_width)
+
+
+def centre_crop_box(height: int, width: int) -> CropBox:
+    """The largest square in the middle of the frame."""
+    side = min(height, width)
+    return CropBox((height - side) // 2, (width - side) // 2, side, side)
+
+
+def crop_and_resize(clip_CTHW: Tensor, box: CropBox, size: int) -> Tensor:
+    """Cut a window out of every frame and resize it to size x size; uint8 in, uint8 out, (C, T, size, size)."""
+    window = clip_CTHW[:, :, box.top : box.top + box.height, box.left : box.left + box.width]
+    if window.shape[-2:] == (size, size):
+        return window
+    # uint8 with channels last has a fast antialiased kernel, and the store's frames lie in memory that way.
+    frames_TCHW = window.transpose(0, 1)
+    resized = F.interpolate(frames_TCHW, size=(size, size), mode="bilinear", antialias=True)
+    return resized.transpose(0, 1)
+
+
+def to_float(clips: Tensor) -> Tensor:
+    """uint8 in 0..255 to float32 in [0, 1]; the memory layout stays."""
+    return clips.float().div_(255.0)
+
+
+def random_flips(num_clips: int, probability: float, generator: torch.Generator) -> Tensor:
+    """Which clips to mirror: bool (B,), drawn on the CPU so that it is the same on every device."""
+    return torch.rand(num_clips, generator=generator) < probability
+
+
+def flip_clips(clips_BCTHW: Tensor, flips_B: Tensor) -> Tensor:
+    """Mirror the chosen clips left to right."""
+    if not bool(flips_B.any()):
+        return clips_BCTHW
+    chosen = flips_B.to(clips_BCTHW.device).view(-1, 1, 1, 1, 1)
+    return torch.where(chosen, clips_BCTHW.flip(-1), clips_BCTHW)
+
+
+def jitter_colours(clips_BCTHW: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Change brightness, contrast, saturation and hue of each clip by one affine map of its RGB values.
+
+    Args:
+        clips_BCTHW: float in [0, 1].
+        config: the ranges.
+        generator: a CPU generator; the same state gives the same change on every device.
+    """
+    matrix_B33, offset_B3 = _colour_map(clips_BCTHW.shape[0], config, generator)
+    matrix_B33, offset_B3 = matrix_B33.to(clips_BCTHW.device), offset_B3.to(clips_BCTHW.device)
+    pixels_BNC = clips_BCTHW.permute(0, 2, 3, 4, 1).flatten(1, 3)
+    changed = torch.baddbmm(offset_B3[:, None], pixels_BNC, matrix_B33.transpose(1, 2)).clamp_(0.0, 1.0)
+    batch, channels, frames, height, width = clips_BCTHW.shape
+    return changed.view(batch, frames, height, width, channels).permute(0, 4, 1, 2, 3)
+
+
+def _colour_map(num_clips: int, config: AugmentConfig, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Matrices (B, 3, 3) and offsets (B, 3) of the random change of colour."""
+
+    def between(extent: float) -> Tensor:
+        return (torch.rand(num_clips, generator=generator) * 2 - 1) * extent
+
+    brightness, contrast = between(config.brightness), 1 + between(config.contrast)
+    saturation, hue = 1 + between(config.saturation), between(math.radians(config.hue_degrees))
+    saturation = saturation.masked_fill(torch.rand(num_clips, generator=generator) < config.grey_probability, 0.0)
+    grey_33 = torch.tensor(_LUMA).expand(3, 3)
+    saturate = saturation.view(-1, 1, 1) * torch.eye(3) + (1 - saturation).view(-1, 1, 1) * grey_33
+    matrix = contrast.view(-1, 1, 1) * (saturate @ _hue_rotation(hue))
+    offset = (brightness + (1 - contrast) * 0.5).view(-1, 1).expand(-1, 3)
+    return matrix, offset
+
+
+def _hue_rotation(angle_B: Tensor) -> Tensor:
+    """Rotations (B, 3, 3) of RGB space about its grey axis."""
+    cos, sin = angle_B.cos().view(-1, 1, 1), angle_B.sin().view(-1, 1, 1)
+    third = torch.full((3, 3), 1 / 3)
+    cross = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
+    return cos * torch.eye(3) + (1 - cos) * third + sin * cross

@@ -1,0 +1,205 @@
+"""What videos a source holds, with their labels, groups and splits.
+
+A source is one of
+    SOURCE.csv, SOURCE.jsonl           columns path, label, and optionally group, split
+    SOURCE/videos.csv                  the same inside a folder
+    SOURCE/{train,val,test}/CLASS/*    class folders in split folders
+    SOURCE/CLASS/*                     class folders; the splits are drawn by group
+and `SOURCE/unlabelled/` holds videos without label. Videos directly in SOURCE have no label either.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sparsedense.data.catalog_folder import read_folder
+from sparsedense.data.catalog_table import read_table
+from sparsedense.data.errors import CatalogError
+from sparsedense.data.splits import cut_groups, draw_splits, hold_out_groups, shown
+
+LAYOUT_HELP = (
+    "expected class folders (SOURCE/CLASS/video.mp4, optionally SOURCE/unlabelled/), split folders "
+    "(SOURCE/train/CLASS/video.mp4, SOURCE/test/...), or a CSV with the columns path and label"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """One video of a source.
+
+    Attributes:
+        path: the file; it may turn out to be missing or broken when it is read.
+        label: class name, or None where it is unknown.
+        group: what must not be split (actor, scene, source video); without one, a name of the video's own.
+        split: "train", "val", "test" or "unlabelled".
+    """
+
+    path: Path
+    label: str | None
+    group: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Catalog(Sequence[CatalogEntry]):
+    """The videos of a source, in a fixed order.
+
+    Attributes:
+        root: folder that relative names refer to.
+        entries: one for each video.
+        notes: what a person should know of how the source was read.
+    """
+
+    root: Path
+    entries: tuple[CatalogEntry, ...]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[CatalogEntry]:
+        return iter(self.entries)
+
+    def __getitem__(self, index: int) -> CatalogEntry:  # type: ignore[override]  # slices are of no use here
+        return self.entries[index]
+
+    def name(self, entry: CatalogEntry) -> str:
+        """An entry's path relative to the root where it lies below it, in forward slashes."""
+        return relative_name(entry.path, self.root)
+
+
+def read_catalog(
+    source: str | Path,
+    *,
+    group_pattern: str | None = None,
+    val_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    val_groups: Collection[str] = (),
+    test_groups: Collection[str] = (),
+    seed: int = 0,
+) -> Catalog:
+    """List the videos of a folder, CSV or JSONL file without opening them.
+
+    Splits that the source gives are kept. Without them they are drawn by group (see `draw_splits`), or, with
+    `val_groups` or `test_groups`, are exactly these groups and train is the rest.
+
+    Args:
+        source: folder or file.
+        group_pattern: regular expression; what its first parenthesis (or all of it) matches in a file's name, or else
+            in its path relative to the source, is the file's group. Groups in a CSV come before it.
+        val_fraction: share of the labelled videos wanted for validation, where splits are drawn.
+        test_fraction: share of the labelled videos wanted for testing, where splits are drawn.
+        val_groups: groups to validate on; replaces the source's splits.
+        test_groups: groups to test on; replaces the source's splits.
+        seed: seed of the draw.
+
+    Raises:
+        CatalogError: the source is missing, holds no videos, or contradicts itself.
+    """
+    source = Path(source)
+    pattern = _compiled(group_pattern)
+    if not source.exists():
+        raise CatalogError(f"{source} does not exist; {LAYOUT_HELP}")
+    root = source if source.is_dir() else source.parent
+    table = source / "videos.csv" if source.is_dir() else source
+    found = read_table(table) if table.is_file() else read_folder(source)
+    if not found.videos:
+        notes = "".join(f" ({note})" for note in found.notes)
+        raise CatalogError(f"no videos in {source}{notes}; {LAYOUT_HELP}")
+
+    ungrouped = 0
+    entries: list[CatalogEntry] = []
+    for video in found.videos:
+        group = video.group or _group_of(video.path, root, pattern)
+        ungrouped += group is None
+        own = Path(relative_name(video.path, root)).with_suffix("").as_posix()
+        entries.append(CatalogEntry(video.path, video.label, group or own, video.split))
+    notes_of_groups = _group_notes(ungrouped, len(entries), group_pattern)
+    entries = _with_splits(
+        entries, source, val_fraction=val_fraction, test_fraction=test_fraction, val_groups=val_groups,
+        test_groups=test_groups, seed=seed,
+    )  # fmt: skip
+    return Catalog(root, tuple(entries), (*found.notes, *notes_of_groups, *_leak_notes(entries)))
+
+
+def relative_name(path: Path, root: Path) -> str:
+    """A path relative to a folder where it lies below it, in forward slashes; invalid bytes are shown escaped."""
+    name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _compiled(group_pattern: str | None) -> re.Pattern[str] | None:
+    try:
+        return re.compile(group_pattern) if group_pattern else None
+    except re.error as error:
+        raise CatalogError(f"group_pattern {group_pattern!r} is not a regular expression: {error}") from error
+
+
+def _group_of(path: Path, root: Path, pattern: re.Pattern[str] | None) -> str | None:
+    if pattern is None:
+        return None
+    match = pattern.search(path.name) or pattern.search(relative_name(path, root))
+    if match is None:
+        return None
+    return (match.group(1) if pattern.groups else match.group(0)) or None
+
+
+def _with_splits(
+    entries: list[CatalogEntry],
+    source: Path,
+    *,
+    val_fraction: float,
+    test_fraction: float,
+    val_groups: Collection[str],
+    test_groups: Collection[str],
+    seed: int,
+) -> list[CatalogEntry]:
+    """Entries with every split filled in, and checked."""
+    labelled = [entry for entry in entries if entry.label is not None]
+    given = [entry for entry in labelled if entry.split]
+    if val_groups or test_groups:
+        drawn = hold_out_groups([entry.group for entry in labelled], val_groups=val_groups, test_groups=test_groups)
+    elif not given:
+        drawn = draw_splits(
+            [entry.label or "" for entry in labelled],
+            [entry.group for entry in labelled],
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            seed=seed,
+        )
+    elif len(given) < len(labelled):
+        missing = next(entry for entry in labelled if not entry.split)
+        raise CatalogError(
+            f"{source} gives a split for {len(given)} of {len(labelled)} labelled videos, and none for {missing.path}; "
+            "give one for all of them, or for none to have them drawn"
+        )
+    else:
+        drawn = [entry.split for entry in labelled]
+    splits = iter(drawn)
+    entries = [replace(entry, split="unlabelled" if entry.label is None else next(splits)) for entry in entries]
+    cut = cut_groups([entry.group for entry in entries], [entry.split for entry in entries])
+    if cut:
+        raise CatalogError(
+            f"{source} puts groups into more than one of train, val and test: {shown(cut)}; "
+            "move each group to one side, or leave out the group or the split column"
+        )
+    return entries
+
+
+def _group_notes(ungrouped: int, total: int, group_pattern: str | None) -> list[str]:
+    if not ungrouped or group_pattern is None:
+        return []
+    return [f"{ungrouped} of {total} videos do not match group pattern {group_pattern!r}: each is its own group"]
+
+
+def _leak_notes(entries: Sequence[CatalogEntry]) -> list[str]:
+    """A warning where unlabelled videos share groups with the videos of a test."""
+    held_out = {entry.group for entry in entries if entry.split in ("val", "test")}
+    shared = Counter(entry.group for entry in entries if entry.split == "unlabelled" and entry.group in held_out)
+    if not shared:
+        return []
+    return [f"{shared.total()} unlabelled videos are of groups that val or test use: {shown(sorted(shared), 5)}"]

@@ -1,0 +1,35 @@
+"""What a source of videos lists, before groups and splits are settled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SPLIT_NAMES = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "unlabelled": "unlabelled",
+    "unlabeled": "unlabelled",
+    "": "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ListedVideo:
+    """A video as a source lists it; group and split are empty where the source does not say."""
+
+    path: Path
+    label: str | None
+    group: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The videos of a source, and what a person should know of how it was read."""
+
+    videos: list[ListedVideo]
+    notes: list[str]

@@ -1,0 +1,271 @@
+"""Batches of clips from a store: labelled, unlabelled or mixed, for training and for evaluation.
+
+    sampler -> Draw(video_id, epoch, position) -> TrainingClips -> ClipSample -> collate -> ClipBatch
+
+A draw carries all that decides its clip (the seed is the data set's), so a sample is the same in whatever worker and
+order it is made. Shapes: B videos, C = 3, T frames, H = W = the clip's size in pixels.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from sparsedense.data.augment import AugmentConfig, centre_crop_box, crop_and_resize, random_crop_box
+from sparsedense.data.sampling import FrameIndices, ViewPair, centre_view_pair, evaluation_clips, min_frames_for, random_view_pair
+from sparsedense.data.store import FrameStore
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """What a clip is; the defaults are the paper's (METHOD section 1).
+
+    Attributes:
+        length: frames T of a clip.
+        size: height and width of a clip in pixels.
+        skip_ratio: the dense stride is the sparse stride divided by it.
+        min_dense_stride_frames: a video is pretrained on only if its dense stride is at least this.
+        evaluation_stride_frames: stride of evaluation clips; `null` takes each video's own dense stride.
+    """
+
+    length: int = 16
+    size: int = 112
+    skip_ratio: float = 4.0
+    min_dense_stride_frames: float = 1.7
+    evaluation_stride_frames: float | None = 2.0
+
+    @property
+    def min_frames(self) -> int:
+        """Fewest frames of a video that passes the length filter."""
+        return max(self.length, min_frames_for(self.length, self.skip_ratio, self.min_dense_stride_frames))
+
+    def evaluation_indices(self, num_frames: int, num_clips: int) -> NDArray[np.int64]:
+        """Frame indices (num_clips, T) of the clips that a video is judged by."""
+        stride_frames = self.evaluation_stride_frames or num_frames / (self.length * self.skip_ratio)
+        return evaluation_clips(num_frames, clip_length=self.length, stride_frames=stride_frames, num_clips=num_clips)
+
+
+class Draw(NamedTuple):
+    """One use of a video; epoch and position in it seed its clip."""
+
+    video_id: int
+    epoch: int
+    position: int
+
+
+class ClipBatch(TypedDict):
+    """A batch of both views.
+
+    Attributes:
+        sparse, dense: uint8 (B, C, T, H, W), cropped and resized, colours untouched.
+        sparse_indices, dense_indices: int64 (B, T), frame indices in the video.
+        label: int64 (B,), -1 where unknown.
+        video_id: int64 (B,).
+    """
+
+    sparse: Tensor
+    dense: Tensor
+    sparse_indices: Tensor
+    dense_indices: Tensor
+    label: Tensor
+    video_id: Tensor
+
+
+class _Sample(NamedTuple):
+    sparse_THWC: Tensor
+    dense_THWC: Tensor
+    views: ViewPair
+    label: int
+    video_id: int
+
+
+class TrainingClips(Dataset[_Sample]):
+    """Random sparse and dense clips of a store's videos, with one random crop for both views.
+
+    The crop is shared so that the similarities of the two clips' frames speak of time, not of the crop.
+
+    Args:
+        store: where the frames are.
+        clips: what a clip is.
+        augment: how the crop varies.
+        seed: with the draw, decides everything random about a sample.
+        labelled: ids of the videos whose label may be seen; all others get label -1.
+    """
+
+    def __init__(
+        self,
+        store: FrameStore,
+        clips: ClipConfig,
+        augment: AugmentConfig,
+        *,
+        seed: int,
+        labelled: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.store, self.clips, self.augment, self.seed = store, clips, augment, seed
+        self.labelled = frozenset([] if labelled is None else labelled.tolist())
+
+    def __getitem__(self, draw: Draw) -> _Sample:
+        """The two clips of one draw."""
+        video_id = draw.video_id
+        rng = np.random.default_rng((self.seed, *draw))
+        views = random_view_pair(
+            int(self.store.num_frames[video_id]),
+            clip_length=self.clips.length,
+            skip_ratio=self.clips.skip_ratio,
+            rng=rng,
+        )
+        both = self.store.read(video_id, np.concatenate([views.sparse, views.dense]))
+        box = random_crop_box(both.shape[-2], both.shape[-1], self.augment, rng)
+        frames_THWC = crop_and_resize(both, box, self.clips.size).permute(1, 2, 3, 0)
+        label = int(self.store.label_ids[video_id]) if video_id in self.labelled else -1
+        length = self.clips.length
+        return _Sample(frames_THWC[:length], frames_THWC[length:], views, label, video_id)
+
+
+def collate_pairs(samples: Sequence[_Sample]) -> ClipBatch:
+    """Stack samples into a batch whose memory is channels-last, as the frames came."""
+    return ClipBatch(
+        sparse=_stack_clips([sample.sparse_THWC for sample in samples]),
+        dense=_stack_clips([sample.dense_THWC for sample in samples]),
+        sparse_indices=torch.from_numpy(np.stack([sample.views.sparse for sample in samples])),
+        dense_indices=torch.from_numpy(np.stack([sample.views.dense for sample in samples])),
+        label=torch.tensor([sample.label for sample in samples], dtype=torch.int64),
+        video_id=torch.tensor([sample.video_id for sample in samples], dtype=torch.int64),
+    )
+
+
+class DrawSampler(Sampler[Draw]):
+    """Draws videos epoch by epoch: seeded, without repetition until all have been drawn.
+
+    Args:
+        video_ids: what to draw from.
+        draws_per_epoch: how many draws are an epoch; more than there are videos draws them again in a fresh order,
+            fewer takes a fresh part of them each epoch.
+        seed: seed of the order.
+        rank: which part of the draws is this process's; each process gets every `world_size`-th.
+        world_size: how many processes share the draws.
+    """
+
+    def __init__(
+        self, video_ids: NDArray[np.int64], *, draws_per_epoch: int, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.video_ids = video_ids
+        if not len(self.video_ids):
+            raise ValueError("there is no video to draw from; check the split and the minimum length")
+        self.draws_per_epoch = draws_per_epoch - draws_per_epoch % world_size
+        self.seed, self.rank, self.world_size = seed, rank, world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose draws come next (Lightning calls this)."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.draws_per_epoch // self.world_size
+
+    def __iter__(self) -> Iterator[Draw]:
+        rounds = -(-self.draws_per_epoch // len(self.video_ids))
+        order = np.concatenate(
+            [np.random.default_rng((self.seed, self.epoch, turn)).permutation(self.video_ids) for turn in range(rounds)]
+        )
+        for position in range(self.rank, self.draws_per_epoch, self.world_size):
+            yield Draw(int(order[position]), self.epoch, position)
+
+
+class ClipSample(NamedTuple):
+    """One evaluation clip: frames (T, H, W, C) uint8, the row of its video in the list of videos, its label or -1."""
+
+    frames_THWC: Tensor
+    row: int
+    label: int
+
+
+class EvaluationClips(Dataset[ClipSample]):
+    """Deterministic clips of each video: evenly spaced, centre crop.
+
+    Args:
+        store: where the frames are.
+        video_ids: which videos, in this order.
+        clips: what a clip is.
+        num_clips: clips a video.
+        view: `dense` takes `num_clips` clips at the evaluation stride, `sparse` the one clip that spans the video.
+    """
+
+    def __init__(
+        self, store: FrameStore, video_ids: NDArray[np.int64], clips: ClipConfig, *, num_clips: int, view: str = "dense"
+    ) -> None:
+        if view not in ("dense", "sparse"):
+            raise ValueError(f"view ({view!r}) must be 'dense' or 'sparse'")
+        self.store, self.clips, self.view = store, clips, view
+        self.video_ids = video_ids
+        self.num_clips = num_clips if view == "dense" else 1
+
+    def __len__(self) -> int:
+        return len(self.video_ids) * self.num_clips
+
+    def __getitem__(self, index: int) -> ClipSample:
+        """The clip `index % num_clips` of video `index // num_clips`."""
+        row, clip = divmod(index, self.num_clips)
+        video_id = int(self.video_ids[row])
+        frames = self.store.read(video_id, self._indices(int(self.store.num_frames[video_id]), clip))
+        box = centre_crop_box(frames.shape[-2], frames.shape[-1])
+        clip_THWC = crop_and_resize(frames, box, self.clips.size).permute(1, 2, 3, 0)
+        return ClipSample(clip_THWC, row, int(self.store.label_ids[video_id]))
+
+    def _indices(self, num_frames: int, clip: int) -> FrameIndices:
+        if self.view == "sparse" and num_frames >= self.clips.length:
+            return centre_view_pair(
+                num_frames, clip_length=self.clips.length, skip_ratio=self.clips.skip_ratio
+            ).sparse
+        indices_NT = self.clips.evaluation_indices(num_frames, self.num_clips)
+        chosen: FrameIndices = indices_NT[clip]
+        return chosen
+
+
+def collate_clips(samples: Sequence[ClipSample]) -> tuple[Tensor, Tensor, Tensor]:
+    """Clips (B, C, T, H, W) uint8, their videos' rows (B,) and labels (B,)."""
+    rows = torch.tensor([sample.row for sample in samples], dtype=torch.int64)
+    labels = torch.tensor([sample.label for sample in samples], dtype=torch.int64)
+    return _stack_clips([sample.frames_THWC for sample in samples]), rows, labels
+
+
+def training_loader(
+    dataset: TrainingClips, sampler: DrawSampler, *, batch_size: int, num_workers: int
+) -> DataLoader[_Sample]:
+    """Loader of `ClipBatch`es; a last batch that is not full is left out, for BatchNorm's sake."""
+    return DataLoader(
+        dataset,
+        batch_size=min(batch_size, len(sampler)),
+        sampler=sampler,
+        num_workers=num_workers,
+        collate_fn=collate_pairs,
+        drop_last=True,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=num_workers > 0,
+        worker_init_fn=_one_thread,
+    )
+
+
+def evaluation_loader(dataset: EvaluationClips, *, batch_size: int, num_workers: int) -> DataLoader[ClipSample]:
+    """Loader of (clips, rows, labels) in order, every clip once."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        collate_fn=collate_clips,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(_worker: int) -> None:
+    torch.set_num_threads(1)  # the workers would fight the network for the cores
+
+
+def _stack_clips(clips_THWC: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(clips_THWC)).permute(0, 4, 1, 2, 3)

@@ -1,0 +1,57 @@
+"""k nearest neighbours on frozen features: what a representation knows before any label has touched it.
+
+Shapes: G gallery videos, Q query videos, D features.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sparsedense.data.store import FrameStore
+from sparsedense.evaluation.inference import video_features
+from sparsedense.models.recogniser import Recogniser
+
+
+def knn_predict(
+    gallery_GD: Tensor, gallery_labels_G: Tensor, queries_QD: Tensor, *, k: int = 1, temperature: float = 0.07
+) -> Tensor:
+    """Labels (Q,) by a vote of the k most similar gallery vectors (cosine), weighted by exp(similarity / temperature).
+
+    Source: Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", CVPR 2018.
+
+    Raises:
+        ValueError: k is not in 1..G.
+    """
+    if not 1 <= k <= len(gallery_GD):
+        raise ValueError(f"k ({k}) must be in 1..{len(gallery_GD)}, the number of gallery videos")
+    similarity_QG = F.normalize(queries_QD, dim=1) @ F.normalize(gallery_GD, dim=1).T
+    nearest = similarity_QG.topk(k, dim=1)
+    weights_QK = (nearest.values / temperature).exp()
+    votes_QL = torch.zeros(len(queries_QD), int(gallery_labels_G.max()) + 1)
+    votes_QL.scatter_add_(1, gallery_labels_G[nearest.indices], weights_QK)
+    return votes_QL.argmax(dim=1)
+
+
+def knn_accuracy(
+    model: Recogniser, store: FrameStore, *, query_split: str = "test", k: int = 1, num_clips: int = 3
+) -> float:
+    """Share of the videos of a split whose nearest labelled training videos tell their class.
+
+    Features are centred on the gallery's mean before the cosine, because those of a network after ReLU all point the
+    same way.
+
+    Raises:
+        ValueError: the store has no labelled training videos or none in the query split.
+    """
+    gallery, queries = store.videos(split="train", labelled=True), store.videos(split=query_split, labelled=True)
+    if not len(gallery) or not len(queries):
+        raise ValueError(
+            f"{store.path}: kNN needs labelled videos in the splits train ({len(gallery)}) and "
+            f"{query_split} ({len(queries)})"
+        )
+    gallery_features = video_features(model, store, gallery, num_clips=num_clips)
+    query_features = video_features(model, store, queries, num_clips=num_clips)
+    mean = gallery_features.mean(dim=0)
+    labels = torch.from_numpy(store.label_ids[gallery])
+    predicted = knn_predict(gallery_features - mean, labels, query_features - mean, k=k)
+    return float((predicted == torch.from_numpy(store.label_ids[queries])).float().mean())

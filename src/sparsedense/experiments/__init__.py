@@ -1,0 +1,1 @@
+"""What runs several trainings: comparisons over paired seeds, and the demo."""

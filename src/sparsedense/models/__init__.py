@@ -1,0 +1,1 @@
+"""Networks: backbone, encoder, heads, and the one file that holds a trained model."""

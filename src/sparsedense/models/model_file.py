@@ -1,0 +1,136 @@
+"""One file a model: weights as safetensors, and in its header all that is needed to use them.
+
+The header holds strings only, so each entry is JSON. Nothing is pickled: a model file cannot run code.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from sparsedense.models.encoder import EncoderConfig
+from sparsedense.models.recogniser import Recogniser, build_recogniser
+
+FORMAT_KEY = "sparsedense_model"  # its presence says that sparsedense wrote the file; its value is the format version
+FORMAT_VERSION = 1
+
+
+class ModelFileError(Exception):
+    """A model file that is missing, foreign, newer than this version or inconsistent; the message names it."""
+
+
+def save_model(path: str | Path, model: Recogniser, *, provenance: Mapping[str, object]) -> None:
+    """Write a model, completely or not at all.
+
+    Args:
+        path: file to write, usually `*.safetensors`; folders above it are made.
+        model: weights, configuration, class names and clips are taken from it.
+        provenance: what made the model (versions, data, command, numbers); anything JSON can hold.
+
+    Raises:
+        TypeError: the provenance holds something that JSON cannot.
+    """
+    path = Path(path)
+    metadata = {key: json.dumps(value) for key, value in _description(model).items()}
+    metadata["provenance"] = json.dumps(dict(provenance))
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, because a rename is atomic only within a file system.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        save_file(state, temporary, metadata)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_model(path: str | Path, *, device: str | torch.device = "cpu") -> Recogniser:
+    """Read a model written by `save_model`; nothing else is needed. It is in evaluation mode.
+
+    Args:
+        path: the model file.
+        device: where to put the weights.
+
+    Raises:
+        ModelFileError: the file is missing, is no safetensors file, was not written by sparsedense, or its weights do
+            not fit its configuration.
+    """
+    path = Path(path)
+    metadata = _read_metadata(path)
+    try:
+        heads = metadata["heads"]
+        model = build_recogniser(
+            EncoderConfig(**metadata["encoder"]),
+            metadata["class_names"],
+            clips=metadata["clips"],
+            speed_head=heads["num_speeds"] > 0,
+            num_speeds=heads["num_speeds"] or 2,
+            dropout=heads["dropout"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{path}: its header does not describe a model ({error}); write it again") from error
+    with safe_open(path, framework="pt", device="cpu") as file:
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelFileError(f"{path}: its weights do not fit its own configuration: {error}") from error
+    return model.to(device).eval()
+
+
+def read_provenance(path: str | Path) -> dict[str, object]:
+    """What made a model, without reading its weights.
+
+    Raises:
+        ModelFileError: the file is missing or was not written by sparsedense.
+    """
+    path = Path(path)
+    provenance = _read_metadata(path).get("provenance")
+    if not isinstance(provenance, dict):
+        raise ModelFileError(f"{path}: its header has no provenance; write it again with this version of sparsedense")
+    return provenance
+
+
+def _description(model: Recogniser) -> dict[str, object]:
+    return {
+        FORMAT_KEY: FORMAT_VERSION,
+        "encoder": asdict(model.encoder.config),
+        "heads": {
+            "num_speeds": 0 if model.speed_head is None else model.speed_head.num_speeds,
+            "dropout": 0.0 if model.classifier is None else model.classifier.dropout.p,
+        },
+        "class_names": list(model.class_names),
+        "clips": model.clips,
+    }
+
+
+def _read_metadata(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ModelFileError(
+            f"{path}: no such model file; `sparsedense pretrain` and `finetune` write model.safetensors"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(
+            f"{path}: not a safetensors file ({error}); give the model.safetensors of a run"
+        ) from error
+    if FORMAT_KEY not in metadata:
+        raise ModelFileError(
+            f"{path}: a safetensors file, but not one of sparsedense; give the model.safetensors of a run"
+        )
+    try:
+        decoded = {key: json.loads(value) for key, value in metadata.items()}
+    except json.JSONDecodeError as error:
+        raise ModelFileError(f"{path}: its header is damaged ({error})") from error
+    if decoded[FORMAT_KEY] != FORMAT_VERSION:
+        version = decoded[FORMAT_KEY]
+        raise ModelFileError(f"{path}: model format {version}, this version reads {FORMAT_VERSION}; update sparsedense")
+    return decoded

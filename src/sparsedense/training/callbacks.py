@@ -1,0 +1,131 @@
+"""What watches a training: throughput and waiting, the metrics file, the model file after chosen epochs."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
+from torch import Tensor
+
+from sparsedense.models.model_file import save_model
+from sparsedense.training.module import SparseDenseModule
+
+
+class Throughput(Callback):
+    """Measures clips per second and the share of the time that training waits for data, over each epoch.
+
+    Waiting is the time between the end of a step and the start of the next: the loader's, seen from the network.
+    """
+
+    def __init__(self) -> None:
+        self._epoch_started = self._step_ended = time.perf_counter()
+        self._waited_seconds, self._clips = 0.0, 0
+        self.epoch_summary: dict[str, float] = {}
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start counting."""
+        self._epoch_started = self._step_ended = time.perf_counter()
+        self._waited_seconds, self._clips = 0.0, 0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401 - Lightning's signature
+        """Add the time since the last step ended."""
+        self._waited_seconds += time.perf_counter() - self._step_ended
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401 - Lightning's signature
+        batch: Any,  # noqa: ANN401 - Lightning's signature
+        batch_idx: int,
+    ) -> None:
+        """Count the step's clips and show the figures."""
+        assert isinstance(pl_module, SparseDenseModule)
+        weights = pl_module.plan.weights(trainer.current_epoch)
+        views = 2 if weights.speed > 0 or weights.consistency > 0 else 1
+        self._clips += views * len(batch["label"]) * trainer.world_size
+        self._step_ended = time.perf_counter()
+        seconds = max(self._step_ended - self._epoch_started, 1e-9)
+        self.epoch_summary = {"clips_per_second": self._clips / seconds, "data_wait": self._waited_seconds / seconds}
+        for name, value in self.epoch_summary.items():
+            pl_module.log(name, value, prog_bar=True, on_step=True, on_epoch=False, batch_size=1)
+
+
+class MetricsFile(Callback):
+    """Appends a line of JSON for the training part and one for the validation part of each epoch.
+
+    Args:
+        path: the file, `metrics.jsonl` of the run.
+        throughput: where clips per second and the share of waiting come from.
+    """
+
+    def __init__(self, path: Path, throughput: Throughput) -> None:
+        self._path, self._throughput = path, throughput
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Drop what an interrupted run wrote of epochs that will be done again."""
+        if self._path.is_file():
+            lines = self._path.read_text().splitlines(keepends=True)
+            kept = [line for line in lines if json.loads(line)["epoch"] < trainer.current_epoch]
+            self._path.write_text("".join(kept))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the epoch's means and schedule; Lightning calls this after the epoch's validation."""
+        assert isinstance(pl_module, SparseDenseModule)
+        weights = pl_module.plan.weights(trainer.current_epoch)
+        metrics = {name: _number(value) for name, value in trainer.callback_metrics.items()}
+        epoch = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        train_names = ("loss", "loss_speed", "loss_consistency", "loss_classification", "speed_accuracy")
+        self._append(
+            {"kind": "train", **epoch}
+            | {name: metrics[name] for name in train_names if _is_current(name, weights._asdict(), metrics)}
+            | {f"weight_{name}": weight for name, weight in weights._asdict().items()}
+            | {"learning_rate": pl_module.plan.rate(trainer.current_epoch)}
+            | self._throughput.epoch_summary
+        )
+        prefix = "validation_"
+        validated = {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
+        if validated:
+            self._append({"kind": "validation", **epoch, **validated})
+
+    def _append(self, record: dict[str, Any]) -> None:
+        with self._path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+class ModelAfterEpochs(Callback):
+    """Writes `model-epoch-NNN.safetensors` after the given numbers of epochs (1 is the first)."""
+
+    def __init__(self, run: Path, epochs: tuple[int, ...], provenance: dict[str, Any]) -> None:
+        self._run, self._epochs, self._provenance = run, frozenset(epochs), provenance
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the file where this is one of the epochs."""
+        assert isinstance(pl_module, SparseDenseModule)
+        done = trainer.current_epoch + 1
+        if done in self._epochs and trainer.is_global_zero:
+            path = self._run / f"model-epoch-{done:03d}.safetensors"
+            save_model(path, pl_module.model, provenance=self._provenance | {"epochs_done": done})
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's bar without the version number, with short names."""
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Loss, clips/s, share of waiting, accuracy."""
+        items = super().get_metrics(trainer, pl_module)
+        items.pop("v_num", None)
+        names = {"clips_per_second": "clips/s", "data_wait": "data wait", "validation_accuracy": "accuracy"}
+        return {names.get(str(name), str(name)): value for name, value in items.items()}
+
+
+def _is_current(name: str, weights: dict[str, float], metrics: dict[str, float]) -> bool:
+    """Whether a metric is of this epoch: Lightning keeps the last value of a loss that is no longer computed."""
+    owner = {"speed_accuracy": "speed"}.get(name, name.removeprefix("loss_"))
+    return name in metrics and weights.get(owner, 1.0) > 0
+
+
+def _number(value: Tensor | float) -> float:
+    return float(value)

@@ -1,0 +1,130 @@
+"""Which videos a training draws from, and the Lightning data module that serves them."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from sparsedense.config import Experiment
+from sparsedense.data.loader import (
+    DrawSampler,
+    EvaluationClips,
+    TrainingClips,
+    evaluation_loader,
+    training_loader,
+)
+from sparsedense.data.low_label import labelled_subset
+from sparsedense.data.store import FrameStore
+from sparsedense.training.plan import Phase, TrainingPlan
+
+
+@dataclass(frozen=True)
+class VideoPools:
+    """Ids of the videos of each role.
+
+    Attributes:
+        everything: what self-supervision draws from: training and unlabelled videos that are long enough.
+        labelled: those whose labels training sees.
+        validation: labelled videos of the split `val`; may be empty.
+        too_short: how many training and unlabelled videos the length filter leaves out.
+    """
+
+    everything: NDArray[np.int64]
+    labelled: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    too_short: int
+
+
+def video_pools(store: FrameStore, experiment: Experiment, phase: Phase) -> VideoPools:
+    """Divide a store's videos by their role in a phase.
+
+    Raises:
+        ValueError: no video is left for the phase; the message says what was asked for.
+    """
+    min_frames = experiment.clips.min_frames
+    training = ["train", "unlabelled"]
+    everything = store.videos(split=training, min_frames=min_frames)
+    pools = VideoPools(
+        everything=everything,
+        labelled=_labelled(store, experiment, phase, min_frames),
+        validation=store.videos(split="val", labelled=True),
+        too_short=len(store.videos(split=training)) - len(everything),
+    )
+    needed = {"training": everything} if phase is Phase.PRETRAIN else {"labelled training": pools.labelled}
+    for role, ids in needed.items():
+        if not len(ids):
+            raise ValueError(
+                f"{store.path}: no {role} video of at least {min_frames} frames (clips.length * clips.skip_ratio * "
+                f"clips.min_dense_stride_frames); see `sparsedense inspect` for the lengths, lower "
+                f"--clips.skip_ratio or --clips.min_dense_stride_frames, or add videos"
+            )
+    return pools
+
+
+def _labelled(store: FrameStore, experiment: Experiment, phase: Phase, min_frames: int) -> NDArray[np.int64]:
+    if phase is Phase.PRETRAIN:
+        return np.empty(0, dtype=np.int64)
+    candidates = store.videos(split="train", min_frames=min_frames, labelled=True)
+    if not len(candidates):
+        return candidates
+    return labelled_subset(store, candidates, labels_per_class=experiment.labels_per_class, seed=experiment.seed)
+
+
+class ClipStreams(LightningDataModule):
+    """Training and validation batches of a phase.
+
+    Args:
+        store: the frame store.
+        pools: the videos by role.
+        experiment: the settings.
+        plan: says in which epochs only labelled videos are drawn.
+    """
+
+    def __init__(self, store: FrameStore, pools: VideoPools, experiment: Experiment, plan: TrainingPlan) -> None:
+        super().__init__()
+        self.store, self.pools, self.experiment, self.plan = store, pools, experiment, plan
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches of the current epoch's pool."""
+        trainer = self.trainer
+        assert trainer is not None
+        sampler = self._sampler(trainer.current_epoch, trainer.global_rank, trainer.world_size)
+        experiment = self.experiment
+        dataset = TrainingClips(
+            self.store, experiment.clips, experiment.augment, seed=experiment.seed, labelled=self.pools.labelled
+        )
+        return training_loader(
+            dataset, sampler, batch_size=self.plan.config.batch_size, num_workers=experiment.machine.num_workers
+        )
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Validation clips, or nothing where there are no labels to validate by."""
+        if self.plan.phase is Phase.PRETRAIN or not len(self.pools.validation):
+            return []
+        experiment = self.experiment
+        dataset = EvaluationClips(
+            self.store, self.pools.validation, experiment.clips, num_clips=experiment.validation_clips
+        )
+        return evaluation_loader(
+            dataset,
+            batch_size=2 * self.plan.config.batch_size,
+            num_workers=min(experiment.machine.num_workers, os.cpu_count() or 1),
+        )
+
+    def _sampler(self, epoch: int, rank: int, world_size: int) -> DrawSampler:
+        config = self.plan.config
+        labelled_only = self.plan.draws_labelled_only(epoch)
+        videos = self.pools.labelled if labelled_only else self.pools.everything
+        share = 1.0 if labelled_only else config.fraction_per_epoch
+        draws = max(1, round(share * len(videos)))
+        if config.steps_per_epoch is not None:
+            draws = config.steps_per_epoch * config.batch_size * world_size
+        sampler = DrawSampler(
+            videos, draws_per_epoch=draws, seed=self.experiment.seed, rank=rank, world_size=world_size
+        )
+        sampler.set_epoch(epoch)
+        return sampler

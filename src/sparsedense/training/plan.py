@@ -1,0 +1,76 @@
+"""The three trainings as plans: which losses weigh how much, and at what rate, in each epoch.
+
+train      the paper's single curriculum: speed, then consistency, then classification      epochs 0 .. E
+pretrain   its first third, without labels                                                  epochs 0 .. E/3
+finetune   its last two thirds: classification alone
+"""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sparsedense.config import ObjectiveConfig, PhaseConfig
+from sparsedense.losses.schedule import CurriculumWeights, curriculum_weights, learning_rate
+
+# Below this a loss adds nothing visible to the total, and the sparse clips that only it needs are not computed. The
+# paper's weights fall below it a few epochs after their phase has ended.
+NEGLIGIBLE_WEIGHT = 1e-3
+
+
+class Phase(StrEnum):
+    """Which training a run is; the value is the name of its section in an `Experiment`."""
+
+    TRAIN = "train"
+    PRETRAIN = "pretrain"
+    FINETUNE = "finetune"
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Loss weights and learning rate over the epochs of one phase."""
+
+    phase: Phase
+    config: PhaseConfig
+    objective: ObjectiveConfig
+
+    def weights(self, epoch: int) -> CurriculumWeights:
+        """Weights of the three losses in an epoch, the objective's factors included, negligible ones set to 0."""
+        scheduled = self._scheduled(epoch)
+        factors = (self.objective.speed, self.objective.consistency, 1.0)
+        products = [weight * factor for weight, factor in zip(scheduled, factors, strict=True)]
+        return CurriculumWeights(*(weight if weight >= NEGLIGIBLE_WEIGHT else 0.0 for weight in products))
+
+    def draws_labelled_only(self, epoch: int) -> bool:
+        """Whether an epoch leaves the unlabelled videos out: from a third of the curriculum on."""
+        position, total = self._curriculum_position(epoch)
+        return 3 * position >= total
+
+    def rate(self, epoch: int) -> float:
+        """Learning rate of an epoch."""
+        config = self.config
+        if config.rate_schedule == "constant":
+            return config.learning_rate
+        if config.rate_schedule == "cosine":
+            share = epoch / max(config.epochs - 1, 1)
+            swing = (1 + math.cos(math.pi * share)) / 2
+            return config.learning_rate_floor + (config.learning_rate - config.learning_rate_floor) * swing
+        position, total = self._curriculum_position(epoch)
+        return learning_rate(position, total, base=config.learning_rate, floor=config.learning_rate_floor)
+
+    def _scheduled(self, epoch: int) -> CurriculumWeights:
+        if self.phase is Phase.FINETUNE:
+            return CurriculumWeights(0.0, 0.0, 1.0)
+        if self.config.weight_schedule == "constant" and self.phase is Phase.PRETRAIN:
+            return CurriculumWeights(1.0, 1.0, 0.0)
+        weights = curriculum_weights(*self._curriculum_position(epoch))
+        return weights._replace(classification=0.0) if self.phase is Phase.PRETRAIN else weights
+
+    def _curriculum_position(self, epoch: int) -> tuple[int, int]:
+        """Epoch and number of epochs of the whole curriculum that this phase is a part of."""
+        epochs = self.config.epochs
+        if self.phase is Phase.PRETRAIN:
+            return epoch, 3 * epochs
+        if self.phase is Phase.FINETUNE:
+            total = -(-3 * epochs // 2)
+            return epoch + total - epochs, total
+        return epoch, epochs

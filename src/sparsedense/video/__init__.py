@@ -1,0 +1,1 @@
+"""Files to frames and back: probe, read in order, write."""

@@ -1,0 +1,95 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision.models.video import r2plus1d_18
+
+from sparsedense.models.r2plus1d import R2Plus1D, middle_channels, scaled_channels
+
+
+def test_depth_18_gives_torchvisions_map() -> None:
+    torch.manual_seed(0)
+    theirs = r2plus1d_18(weights=None).eval()
+    for module in theirs.modules():  # statistics away from 0 and 1, or a wrong BatchNorm would not show
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.running_mean.uniform_(-0.1, 0.1)  # type: ignore[union-attr, operator]
+            module.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr, operator]
+    ours = R2Plus1D().eval()
+    ours.load_state_dict({name: value for name, value in theirs.state_dict().items() if not name.startswith("fc.")})
+    clips = torch.randn(2, 3, 8, 32, 32)
+    with torch.no_grad():
+        expected = theirs.layer4(theirs.layer3(theirs.layer2(theirs.layer1(theirs.stem(clips)))))
+        torch.testing.assert_close(ours(clips), expected)
+
+
+def test_initialisation_is_torchvisions() -> None:
+    torch.manual_seed(0)
+    ours = R2Plus1D().state_dict()
+    for name, theirs in r2plus1d_18(weights=None).state_dict().items():
+        if name.startswith("fc."):
+            continue
+        assert ours[name].shape == theirs.shape
+        if theirs.ndim == 5:
+            assert ours[name].std().item() == pytest.approx(theirs.std().item(), rel=0.1), name
+        else:
+            assert torch.equal(ours[name], theirs), name
+
+
+def test_paper_setting_gives_the_papers_map() -> None:
+    with torch.device("meta"):
+        map_BCKHW = R2Plus1D(last_stage_temporal_stride=1)(torch.empty(2, 3, 16, 112, 112))
+    assert map_BCKHW.shape == (2, 512, 4, 7, 7)
+
+
+@pytest.mark.parametrize("depth", [10, 18])
+@pytest.mark.parametrize("width", [0.125, 0.25, 0.5, 1.5])
+@pytest.mark.parametrize(("stride", "num_positions"), [(1, 4), (2, 2)])
+def test_scaled_networks_keep_the_shape_of_the_map(depth: int, width: float, stride: int, num_positions: int) -> None:
+    with torch.device("meta"):
+        net = R2Plus1D(depth=depth, width=width, in_channels=6, last_stage_temporal_stride=stride)
+        map_BCKHW = net(torch.empty(2, 6, 16, 48, 48))
+    assert map_BCKHW.shape == (2, net.feature_dim, num_positions, 3, 3)
+    assert net.feature_dim == 512 * width
+    channels = [module.out_channels for module in net.modules() if isinstance(module, torch.nn.Conv3d)]
+    assert all(number % 8 == 0 for number in channels)
+    assert len(channels) == {10: 2 + 4 * 4 + 3, 18: 2 + 8 * 4 + 3}[depth]
+
+
+def test_depth_10_learns() -> None:
+    torch.manual_seed(0)
+    net = R2Plus1D(depth=10, width=0.125, last_stage_temporal_stride=1)
+    net(torch.randn(2, 3, 4, 16, 16)).square().mean().backward()
+    assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in net.parameters())
+
+
+@given(channels=st.integers(1, 2048), width=st.floats(0.01, 4.0).filter(lambda width: width != 1.0))
+def test_scaled_channels_are_multiples_of_8_near_the_exact_number(channels: int, width: float) -> None:
+    scaled = scaled_channels(channels, width)
+    assert scaled % 8 == 0
+    assert scaled == 8 or abs(scaled - channels * width) <= 4
+    assert scaled_channels(channels, 1.0) == channels
+
+
+@settings(max_examples=50)
+@given(inputs=st.integers(8, 512), outputs=st.integers(8, 512))
+def test_middle_channels_keep_the_number_of_parameters(inputs: int, outputs: int) -> None:
+    full = inputs * outputs * 27
+    per_middle_channel = inputs * 9 + outputs * 3
+    assert full - per_middle_channel < middle_channels(inputs, outputs, 1.0) * per_middle_channel <= full
+    rounded = middle_channels(inputs, outputs, 0.5)
+    assert rounded % 16 == 0
+    assert rounded == 16 or abs(rounded - full / per_middle_channel) <= 9
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"depth": 50}, r"depth \(50\) must be one of \[10, 18\]"),
+        ({"width": 0.0}, r"width \(0.0\)"),
+        ({"in_channels": 0}, r"in_channels \(0\)"),
+        ({"last_stage_temporal_stride": 3}, r"last_stage_temporal_stride \(3\)"),
+    ],
+)
+def test_wrong_arguments_are_named(wrong: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        R2Plus1D(**wrong)  # type: ignore[arg-type]
