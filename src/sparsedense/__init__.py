@@ -1,0 +1,70 @@
+"""Learn action recognisers from mostly unlabelled video.
+
+    import sparsedense as sd
+
+    sd.prepare("my_videos", "store")
+    pretrained = sd.pretrain("store", "runs/pretrain", sd.load_experiment("demo"))
+    recogniser = sd.finetune("store", "runs/finetune", sd.load_experiment("demo"), init=pretrained.model)
+    print(sd.evaluate(recogniser.model, "store").accuracy)
+
+Names are imported when they are first used, so that `import sparsedense` is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sparsedense.actors.dataset import make_actors
+    from sparsedense.config import Experiment, load_experiment
+    from sparsedense.data.inspect import inspect_store
+    from sparsedense.data.prepare import prepare
+    from sparsedense.data.store import FrameStore
+    from sparsedense.evaluation.evaluate import evaluate
+    from sparsedense.experiments.demo import run_demo
+    from sparsedense.models.model_file import load_model
+    from sparsedense.report.page import write_report
+    from sparsedense.training.run import finetune, pretrain, train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "make_actors": "sparsedense.actors.dataset",
+    "Experiment": "sparsedense.config",
+    "load_experiment": "sparsedense.config",
+    "inspect_store": "sparsedense.data.inspect",
+    "prepare": "sparsedense.data.prepare",
+    "FrameStore": "sparsedense.data.store",
+    "evaluate": "sparsedense.evaluation.evaluate",
+    "run_demo": "sparsedense.experiments.demo",
+    "load_model": "sparsedense.models.model_file",
+    "write_report": "sparsedense.report.page",
+    "finetune": "sparsedense.training.run",
+    "pretrain": "sparsedense.training.run",
+    "train": "sparsedense.training.run",
+}
+
+__all__ = [
+    "Experiment",
+    "FrameStore",
+    "evaluate",
+    "finetune",
+    "inspect_store",
+    "load_experiment",
+    "load_model",
+    "make_actors",
+    "prepare",
+    "pretrain",
+    "run_demo",
+    "train",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attribute
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sparsedense' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

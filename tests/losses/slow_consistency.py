@@ -10,7 +10,8 @@ Vector = torch.Tensor
 
 
 def cosine(a: Vector, b: Vector) -> Vector:
-    return torch.dot(a, b) / (a.norm() * b.norm())
+    lengths: Vector = a.norm() * b.norm()
+    return torch.dot(a, b) / lengths
 
 
 def trend(dense: Vector, slices: list[Vector], position: float, centres: list[float]) -> list[Vector]:

@@ -31,7 +31,7 @@ def metadata_of(path: Path) -> dict[str, str]:
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     model = small(dropout=0.25, num_speeds=3)
     model(torch.rand(4, 3, 8, 16, 16))  # moves the BatchNorm statistics
-    model = model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    model = model.to(memory_format=torch.channels_last_3d)
     path = tmp_path / "new folder" / "model.safetensors"
     save_model(path, model, provenance={"seed": 3, "data": {"videos": 10}})
     loaded = load_model(path)

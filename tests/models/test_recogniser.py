@@ -22,7 +22,7 @@ def test_without_classes_there_is_no_classifier() -> None:
     model = build_recogniser(CONFIG)
     assert model.classifier is None
     assert model.speed_head is not None
-    with pytest.raises(RuntimeError, match="no classifier.*sparsedense finetune"):
+    with pytest.raises(RuntimeError, match=r"no classifier.*sparsedense finetune"):
         model(torch.rand(1, 3, 8, 16, 16))
     assert build_recogniser(CONFIG, speed_head=False).speed_head is None
 

@@ -1,12 +1,13 @@
 """Drawings follow the page's colours and do not clash with one another."""
 
+import math
 import re
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsedense.report.canvas import PALETTE, arm_colour, drawing, spread_apart, to_svg
+from sparsedense.report.canvas import PALETTE, LineEnd, arm_colour, drawing, label_line_ends, spread_apart, to_svg
 
 
 def svg_of(name: str, *, title: str = "title") -> str:
@@ -49,6 +50,13 @@ def test_labels_keep_their_order_and_distance_below_the_top(heights: list[float]
     assert len(spread) == len(heights)
     assert spread[-1] <= 1
     assert all(b - a >= gap - 1e-9 for a, b in pairwise(spread))
+
+
+def test_a_line_that_ends_in_nan_gets_no_label() -> None:
+    with drawing() as figure:
+        axes = figure.subplots()
+        label_line_ends(axes, [LineEnd(math.nan, "lost", "speed"), LineEnd(0.5, "kept", "accent")])
+        assert [text.get_text() for text in axes.texts] == ["kept"]
 
 
 def test_labels_that_do_not_touch_stay() -> None:

@@ -83,7 +83,7 @@ def test_a_run_page_shows_the_numbers(make_run: MakeRun, tmp_path: Path) -> None
     assert path == run / "report.html"
     check_self_contained(page)
     for key in ("accuracy", "f1", "accuracy_top5", "clip_accuracy"):
-        assert f"{100 * evaluation[key]:.1f}\N{NO-BREAK SPACE}%" in page.text, key
+        assert f"{100 * evaluation[key]:.1f} %" in page.text, key
     for row in evaluation["per_class"]:
         assert re.search(rf"{row['name']} +{row['videos']} +{100 * row['precision']:.1f} %", page.text), row
     for fact in ("night run", "sparsedense train store", "AMD EPYC 7763", "1 min 23 s", "torch 2.9.0", "train 48"):
@@ -102,9 +102,11 @@ def test_a_comparison_page_shows_the_numbers(make_comparison: MakeRun, tmp_path:
     page = Page(write_report(folder))
 
     check_self_contained(page)
-    expected = ("+20.0 points", "+18.7 to +21.2", "3 paired seeds", "61.4 ± 1.9", "41.4 ± 2.2", "8.3 ± 0.9",
-                "41.2 · 43.7 · 39.4", "47.3", "18.1", "87.1", "50.6", "7 min 18 s", "sparsedense demo --out runs/demo", "320 test videos",
-                "finetune/pretrained-seed0", "3 labelled videos a class")  # fmt: skip
+    expected = (
+        *("+20.0 points", "+18.7 to +21.2", "3 paired seeds", "61.4 ± 1.9", "41.4 ± 2.2", "8.3 ± 0.9"),
+        *("41.2 · 43.7 · 39.4", "47.3 %", "18.1 %", "87.1 %", "50.6 %", "7 min 18 s", "320 test videos"),
+        *("3 labelled videos a class", "sparsedense demo --out runs/demo", "finetune/pretrained-seed0"),
+    )
     for text in expected:
         assert text in page.text, text
     relative = [link for link in page.links if link.startswith("./")]
@@ -143,17 +145,15 @@ def test_few_and_many_classes(make_run: MakeRun, tmp_path: Path, num_classes: in
     assert ("top-5 accuracy" in page.text) == (num_classes > 5)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a & b", "$x_1$ costs \\$5", "--><b>", "手を振る"],
-)
-def test_hostile_class_names_stay_text(make_run: MakeRun, make_comparison: MakeRun, tmp_path: Path, name: str) -> None:
-    run = make_run(tmp_path / "run", class_names=[name, "harmless"])
-    page = Page(write_report(run))
+def test_hostile_class_names_stay_text(make_run: MakeRun, tmp_path: Path) -> None:
+    hostile = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a & b", "$x$ \\$5", "--><b>", "手を振る"]
+    page = Page(write_report(make_run(tmp_path / "hostile", class_names=hostile)))
+    tame = Page(write_report(make_run(tmp_path / "tame", class_names=["a", "b", "c", "d", "e", "f"])))
     check_self_contained(page)
-    assert page.text.count(name) >= 3
-    assert page.tags["img"] == 6
-    assert page.tags["b"] == Page(write_report(make_run(tmp_path / "tame", class_names=["x", "harmless"]))).tags["b"]
+    for name in hostile:
+        assert page.text.count(name) >= 3, name
+    for tag in ("img", "b", "script", "text"):
+        assert page.tags[tag] == tame.tags[tag], tag
 
 
 def test_curves_that_are_not_finite_are_drawn_as_far_as_they_go(make_run: MakeRun, tmp_path: Path) -> None:

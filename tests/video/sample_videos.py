@@ -16,16 +16,16 @@ Frames = NDArray[np.uint8]
 
 
 def numbered_frames(num_frames: int, height: int = 48, width: int = 64) -> Frames:
-    """At most 50 frames (T, H, W, 3) of grey 20 + 4 i, with a red upper left quarter to tell which way is up."""
+    """At most 45 frames (T, H, W, 3) of grey 20 + 5 i, with a red upper left quarter to tell which way is up."""
     frames = np.empty((num_frames, height, width, 3), dtype=np.uint8)
-    frames[:] = (20 + 4 * np.arange(num_frames, dtype=np.uint8))[:, None, None, None]
+    frames[:] = (20 + 5 * np.arange(num_frames, dtype=np.uint8))[:, None, None, None]
     frames[:, : height // 2, : width // 2] = (220, 30, 30)
     return frames
 
 
 def numbers_of(frames: Frames | list[Frames]) -> list[int]:
     """The number of each frame, read from the brightness of its lower right quarter."""
-    return [round((float(f[f.shape[0] * 5 // 8 :, f.shape[1] * 5 // 8 :].mean()) - 20) / 4) for f in frames]
+    return [round((float(f[f.shape[0] * 5 // 8 :, f.shape[1] * 5 // 8 :].mean()) - 20) / 5) for f in frames]
 
 
 def write_numbered(path: Path, num_frames: int, *, height: int = 48, width: int = 64, fps: float = 25.0) -> Path:

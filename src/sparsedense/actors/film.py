@@ -59,11 +59,12 @@ class Film:
 
     def frames(self) -> Iterator[Image]:
         """The frames `(H, W, 3)` RGB uint8, one after the other; each is a new array."""
+        size = (self.width, self.height)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         shade = np.empty((self.height, self.width, 3), np.uint8)
         for index, matrix in enumerate(self.to_background):
-            frame: Image = cv2.warpAffine(
-                self.background, matrix, (self.width, self.height), flags=flags, borderMode=cv2.BORDER_REFLECT_101
+            frame = np.asarray(
+                cv2.warpAffine(self.background, matrix, size, flags=flags, borderMode=cv2.BORDER_REFLECT_101), np.uint8
             )
             shade[:] = 255
             self.shadow.draw(shade, index)

@@ -33,7 +33,7 @@ def once(rng: Rng, num_frames: int, shortest: float = 0.4, longest: float = 0.85
 
 
 def strokes(rng: Rng, num_frames: int) -> Floats:
-    """Progress `(T,)` of an action done once to three times; the way back is several times faster than the way there."""
+    """Progress `(T,)` of an action done once to three times; the way back is much faster than the way there."""
     count = int(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))
     if count == 1:
         return once(rng, num_frames)

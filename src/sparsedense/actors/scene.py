@@ -73,7 +73,7 @@ class View:
         """Project points `(..., 3)` in body heights.
 
         Returns:
-            Base coordinates `(..., 2)`, pixels a body height there `(...)`, and how far behind the person it is `(...)`.
+            Base coordinates `(..., 2)`, pixels a body height there `(...)`, how far behind the person it is `(...)`.
         """
         x = np.cos(self.yaw) * points[..., 0] + np.sin(self.yaw) * points[..., 2]
         z = np.cos(self.yaw) * points[..., 2] - np.sin(self.yaw) * points[..., 0]

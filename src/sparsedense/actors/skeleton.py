@@ -200,7 +200,7 @@ def joint_positions(body: Body, poses: Floats) -> Floats:
 
 
 def _root_offset(joints: Floats, angle: dict[str, Floats]) -> Floats:
-    """Where the pelvis is: the lowest point touches the floor; where feet are planted, it is over the supporting one."""
+    """Where the pelvis is: the lowest point touches the floor, planted feet stay where they are."""
     ankles = joints[:, [JOINT_INDEX["left_ankle"], JOINT_INDEX["right_ankle"]]]
     height = ankles[..., 1] - ankles[..., 1].min(axis=1, keepdims=True)
     weight = np.exp(-height / _SUPPORT_HEIGHT)

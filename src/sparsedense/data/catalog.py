@@ -19,6 +19,7 @@ from pathlib import Path
 from sparsedense.data.catalog_folder import read_folder
 from sparsedense.data.catalog_table import read_table
 from sparsedense.data.errors import CatalogError
+from sparsedense.data.listing import counted
 from sparsedense.data.splits import cut_groups, draw_splits, hold_out_groups, shown
 
 LAYOUT_HELP = (
@@ -193,7 +194,7 @@ def _with_splits(
 def _group_notes(ungrouped: int, total: int, group_pattern: str | None) -> list[str]:
     if not ungrouped or group_pattern is None:
         return []
-    return [f"{ungrouped} of {total} videos do not match group pattern {group_pattern!r}: each is its own group"]
+    return [f"{ungrouped} of {counted(total, 'video')} without a match of {group_pattern!r}: each is its own group"]
 
 
 def _leak_notes(entries: Sequence[CatalogEntry]) -> list[str]:
@@ -202,4 +203,4 @@ def _leak_notes(entries: Sequence[CatalogEntry]) -> list[str]:
     shared = Counter(entry.group for entry in entries if entry.split == "unlabelled" and entry.group in held_out)
     if not shared:
         return []
-    return [f"{shared.total()} unlabelled videos are of groups that val or test use: {shown(sorted(shared), 5)}"]
+    return [f"{counted(shared.total(), 'unlabelled video')} of groups that val or test use: {shown(sorted(shared), 5)}"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sparsedense.data.errors import CatalogError
-from sparsedense.data.listing import SPLIT_NAMES, ListedVideo, Listing
+from sparsedense.data.listing import SPLIT_NAMES, ListedVideo, Listing, counted
 
 # fmt: off
 VIDEO_EXTENSIONS = frozenset({
@@ -56,7 +56,7 @@ def _listed(path: Path, parts: tuple[str, ...], *, has_splits: bool) -> ListedVi
     split, below = (SPLIT_NAMES[parts[0].lower()], parts[1:]) if has_splits else ("", parts)
     label = below[0] if len(below) > 1 else None
     if label is not None and label.lower() in _UNLABELLED:
-        label = None
+        return ListedVideo(path, None, split="unlabelled")
     if label is None and split in ("val", "test"):
         raise CatalogError(f"{path} lies in no class folder; put it into {Path(*path.parts[:-1]) / 'CLASS'}")
     return ListedVideo(path, label, split=split)
@@ -85,11 +85,11 @@ def _notes(videos: list[ListedVideo], ignored: Counter[str], outside: Counter[st
     notes = []
     if ignored:
         kinds = ", ".join(f"{kind} x{count}" for kind, count in sorted(ignored.items()))
-        notes.append(f"{ignored.total()} other files ignored: {kinds}")
+        notes.append(f"{counted(ignored.total(), 'other file')} ignored: {kinds}")
     if outside:
         where = ", ".join(f"{name} x{count}" for name, count in sorted(outside.items()))
-        notes.append(f"{outside.total()} videos outside the split folders ignored: {where}")
+        notes.append(f"{counted(outside.total(), 'video')} outside the split folders ignored: {where}")
     loose = sum(video.label is None and video.split != "unlabelled" for video in videos)
     if loose:
-        notes.append(f"{loose} videos in no class folder of {folder.name} taken as unlabelled")
+        notes.append(f"{counted(loose, 'video')} in no class folder of {folder.name} taken as unlabelled")
     return notes

@@ -33,3 +33,8 @@ class Listing:
 
     videos: list[ListedVideo]
     notes: list[str]
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 video", "3 videos"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

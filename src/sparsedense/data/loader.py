@@ -17,7 +17,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sparsedense.data.augment import AugmentConfig, centre_crop_box, crop_and_resize, random_crop_box
-from sparsedense.data.sampling import FrameIndices, ViewPair, centre_view_pair, evaluation_clips, min_frames_for, random_view_pair
+from sparsedense.data.sampling import (
+    FrameIndices,
+    ViewPair,
+    centre_view_pair,
+    evaluation_clips,
+    min_frames_for,
+    random_view_pair,
+)
 from sparsedense.data.store import FrameStore
 
 
@@ -219,9 +226,7 @@ class EvaluationClips(Dataset[ClipSample]):
 
     def _indices(self, num_frames: int, clip: int) -> FrameIndices:
         if self.view == "sparse" and num_frames >= self.clips.length:
-            return centre_view_pair(
-                num_frames, clip_length=self.clips.length, skip_ratio=self.clips.skip_ratio
-            ).sparse
+            return centre_view_pair(num_frames, clip_length=self.clips.length, skip_ratio=self.clips.skip_ratio).sparse
         indices_NT = self.clips.evaluation_indices(num_frames, self.num_clips)
         chosen: FrameIndices = indices_NT[clip]
         return chosen

@@ -16,6 +16,7 @@ from pathlib import Path
 from sparsedense.data.catalog import Catalog, CatalogEntry, read_catalog
 from sparsedense.data.errors import CatalogError, StoreError
 from sparsedense.data.ingest import FrameFormat, IngestJob, IngestResult, ingest
+from sparsedense.data.listing import counted
 from sparsedense.data.manifest import ManifestRow, StoreInfo, write_manifest, write_store_info
 from sparsedense.data.ordered_pool import ordered_map
 from sparsedense.data.shards import CODECS, ShardWriter
@@ -248,7 +249,9 @@ class _Preparation:
         num_videos = len(self._rows) - len(rejects)
         if not num_videos:
             reasons = "; ".join(f"{path}: {reason}" for path, reason in rejects[:5])
-            raise CatalogError(f"none of the {len(rejects)} videos of {self._source_name} can be used ({reasons}, ...)")
+            more = ", ..." if len(rejects) > 5 else ""
+            count = counted(len(rejects), "video")
+            raise CatalogError(f"none of the {count} of {self._source_name} can be used ({reasons}{more})")
         info = StoreInfo(
             codec=self._format.codec,
             short_side=self._format.short_side,

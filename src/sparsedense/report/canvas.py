@@ -111,7 +111,7 @@ def to_svg(figure: Figure, *, name: str, description: str) -> Markup:
     figure.savefig(buffer, format="svg", transparent=True, metadata=_NO_METADATA)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r"(\bid=\"|url\(#|href=\"#)", rf"\1{name}-", svg)
     svg = re.sub(r"#[0-9a-f]{6}\b", _as_variable, svg)
     svg = svg.replace("'DejaVu Sans'", _PAGE_FONT)

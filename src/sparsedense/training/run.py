@@ -23,6 +23,7 @@ from sparsedense.training.clip_streams import ClipStreams, video_pools
 from sparsedense.training.machine import describe_environment, resolve_channels_last, resolve_precision
 from sparsedense.training.module import SparseDenseModule
 from sparsedense.training.plan import Phase, TrainingPlan
+from sparsedense.training.quiet import quieten_lightning
 
 KINETICS = "kinetics"
 
@@ -108,6 +109,7 @@ def run_phase(
         RunFolderError: `out` holds a run already, or, with `resume`, no checkpoint.
         StoreError, ModelFileError, ValueError: the store, the model or a setting does not do.
     """
+    quieten_lightning()
     experiment = experiment or load_experiment("paper")
     frame_store, folder = FrameStore(store), Path(out)
     plan = TrainingPlan(phase, getattr(experiment, phase.value), experiment.objective)

@@ -119,7 +119,8 @@ class VideoDecoder:
             )
             pixels = rgb.to_ndarray().astype(np.uint8, copy=False)
             self._num_frames += 1
-            yield np.ascontiguousarray(np.rot90(pixels, quarter_turns)) if quarter_turns else pixels
+            # The rows of the scaler may be padded; what leaves here is an ordinary array.
+            yield np.ascontiguousarray(np.rot90(pixels, quarter_turns))
             frame = next(self._decoded, None)
         if self._damage is not None:
             raise DamagedVideoError(self.path, self._damage, self._num_frames)

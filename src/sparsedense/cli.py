@@ -1,0 +1,347 @@
+"""The command line: one thin function a command, in the order in which one needs them.
+
+Each imports what it calls when it runs, so that help is quick.
+"""
+
+import difflib
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from sparsedense import __version__
+from sparsedense.command_parser import parse_function, parse_training
+from sparsedense.tables import print_evaluation, print_prepared, print_results, print_run
+
+DEMO_SEEDS = [0, 1, 2]
+
+
+def demo(arguments: Sequence[str]) -> None:
+    """See the whole idea work on generated videos, in minutes."""
+
+    def command(
+        out: Path = Path("runs/demo"), recipe: str = "demo", seeds: list[int] = DEMO_SEEDS, overwrite: bool = False
+    ) -> None:
+        """Generate videos, pretrain, fine-tune from the pretrained and from random weights, compare, and report.
+
+        Args:
+            out: the folder to write.
+            recipe: name of a recipe or a YAML file.
+            seeds: paired seeds of the comparison.
+            overwrite: delete a demo that is in the folder.
+        """
+        from sparsedense.config import load_experiment
+        from sparsedense.experiments.demo import run_demo
+
+        results = run_demo(out, experiment=load_experiment(recipe), seeds=seeds, overwrite=overwrite)
+        print_results(results, out)
+
+    parse_function(command, "demo", arguments)
+
+
+def actors(arguments: Sequence[str]) -> None:
+    """Generate videos of people who act, to try things on."""
+
+    def command(
+        out: Path,
+        seed: int = 0,
+        train_per_class: int = 8,
+        val_per_class: int = 0,
+        test_per_class: int = 20,
+        unlabelled: int = 480,
+        untrimmed: int = 0,
+        width: int = 160,
+        height: int = 120,
+        workers: int | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Write H.264 videos of people who act in class folders, `unlabelled/` and `videos.csv`.
+
+        Args:
+            out: the folder to write.
+            seed: seed of everything random.
+            train_per_class: labelled training videos of each class.
+            val_per_class: validation videos of each class.
+            test_per_class: test videos of each class, by other actors.
+            unlabelled: videos without label.
+            untrimmed: longer videos with several actions, and their segments as ActivityNet-style JSON.
+            width: of the frames in pixels.
+            height: of the frames in pixels.
+            workers: processes; one a core if not given.
+            overwrite: replace a data set that is in the folder.
+        """
+        options = {name: value for name, value in locals().items() if name != "out"}
+        from sparsedense.actors.dataset import make_actors
+        from sparsedense.progress import progress_bar
+
+        with progress_bar("actors") as advance:
+            make_actors(out, **options, progress=advance)
+        print(f"{out}: next, `sparsedense prepare {out} --out STORE`")
+
+    parse_function(command, "actors", arguments)
+
+
+def prepare(arguments: Sequence[str]) -> None:
+    """Decode a folder of videos once into a store of frames."""
+
+    def command(
+        source: Path,
+        out: Path,
+        codec: str = "jpeg",
+        short_side: int = 128,
+        quality: int = 90,
+        min_frames: int = 2,
+        group_pattern: str | None = None,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.2,
+        val_groups: list[str] = [],  # noqa: B006 - read, never changed
+        test_groups: list[str] = [],  # noqa: B006 - read, never changed
+        seed: int = 0,
+        workers: int | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Read class folders (and `unlabelled/`) or a CSV, decode every file once, and list the broken ones.
+
+        Args:
+            source: folder of class folders or of `train/`, `val/`, `test/`, or a CSV or JSONL with path and label.
+            out: folder of the store to make.
+            codec: `jpeg`, or `raw` for uncompressed frames.
+            short_side: shorter side in pixels that larger frames are scaled down to.
+            quality: JPEG quality, 1 to 100.
+            min_frames: videos with fewer frames are rejected.
+            group_pattern: regular expression that finds the group (person, source video) in a file's name.
+            val_fraction: share of the labelled videos to validate on, where the source gives no splits.
+            test_fraction: share of the labelled videos to test on, where the source gives no splits.
+            val_groups: groups to validate on.
+            test_groups: groups to test on.
+            seed: seed of the drawn splits.
+            workers: decoding processes; one a core if not given.
+            overwrite: replace a store that exists.
+        """
+        options = {name: value for name, value in locals().items() if name not in ("source", "out")}
+        from sparsedense.data.prepare import PrepareProgress
+        from sparsedense.data.prepare import prepare as prepare_store
+        from sparsedense.progress import progress_bar
+
+        latest: list[PrepareProgress] = []
+
+        def note() -> str:
+            state = latest[-1]
+            rates = f"{state.files_per_second:.1f} files/s  {state.frames_per_second:.0f} frames/s"
+            return rates + (f"  {state.rejected} rejected" if state.rejected else "")
+
+        with progress_bar("prepare", note=note) as advance:
+
+            def show(state: PrepareProgress) -> None:
+                latest[:] = [state]
+                advance(state.done, state.total)
+
+            summary = prepare_store(source, out, **options, progress=show)
+        print_prepared(summary)
+
+    parse_function(command, "prepare", arguments)
+
+
+def inspect(arguments: Sequence[str]) -> None:
+    """Show what a store holds: classes, lengths, rejects, a contact sheet."""
+
+    def command(
+        store: Path,
+        contact_sheet: Path | None = None,
+        clip_length: int = 16,
+        skip_ratio: float = 4.0,
+        min_dense_stride_frames: float = 1.7,
+    ) -> None:
+        """Count classes, frames and rejects, tell what the length filter leaves, and draw a contact sheet.
+
+        Args:
+            store: folder that `prepare` made.
+            contact_sheet: PNG to write; `contact_sheet.png` in the store if not given.
+            clip_length: frames of a clip, for the length filter.
+            skip_ratio: sparse stride over dense stride, for the length filter.
+            min_dense_stride_frames: the least dense stride that the length filter allows.
+        """
+        from sparsedense.data.contact_sheet import contact_sheet as draw_contact_sheet
+        from sparsedense.data.inspect import inspect_store, print_summary
+
+        summary = inspect_store(
+            store,
+            clip_length=clip_length,
+            skip_ratio=skip_ratio,
+            min_dense_stride_frames=min_dense_stride_frames,
+        )
+        print_summary(summary)
+        print(f"contact sheet: {draw_contact_sheet(store, contact_sheet or store / 'contact_sheet.png')}")
+
+    parse_function(command, "inspect", arguments)
+
+
+def recipes(arguments: Sequence[str]) -> None:
+    """List the recipes that come with the package."""
+
+    def command() -> None:
+        """List the recipes: the first lines of each file say what it is."""
+        from sparsedense.config import recipe_names, recipe_path
+
+        for name in recipe_names():
+            lines = recipe_path(name).read_text().splitlines()
+            about = " ".join(line.removeprefix("#").strip() for line in lines if line.startswith("#"))
+            print(f"{name:12} {about}")
+
+    parse_function(command, "recipes", arguments)
+
+
+def pretrain(arguments: Sequence[str]) -> None:
+    """Learn an encoder from all videos of a store, without labels."""
+    _train_phase("pretrain", arguments)
+
+
+def finetune(arguments: Sequence[str]) -> None:
+    """Train a classifier on the labelled videos, from a pretrained model or from scratch."""
+    _train_phase("finetune", arguments)
+
+
+def train(arguments: Sequence[str]) -> None:
+    """Run the paper's curriculum on labelled and unlabelled videos: speed, consistency, classes."""
+    _train_phase("train", arguments)
+
+
+def evaluate(arguments: Sequence[str]) -> None:
+    """Judge a recogniser by the labelled videos of a split."""
+
+    def command(
+        model: Path,
+        store: Path,
+        split: str = "test",
+        clips_per_video: int = 10,
+        out: Path | None = None,
+        json: bool = False,
+        num_workers: int = 1,
+    ) -> None:
+        """Measure clip and video accuracy, macro precision, recall and F1, and the confusion matrix.
+
+        Args:
+            model: `model.safetensors` of a run.
+            store: folder that `prepare` made.
+            split: `train`, `val` or `test`.
+            clips_per_video: evenly spaced clips a video.
+            out: folder for `evaluation.json` and pictures of examples; the model's folder if not given.
+            json: print one JSON object and nothing else.
+            num_workers: processes that read clips.
+        """
+        from sparsedense.evaluation.evaluate import evaluate as evaluate_model
+        from sparsedense.progress import progress_bar
+
+        folder = out or model.parent
+        with progress_bar("evaluate") as advance:
+            result = evaluate_model(
+                model,
+                store,
+                split=split,
+                clips_per_video=clips_per_video,
+                out=folder,
+                num_workers=num_workers,
+                progress=advance,
+            )
+        if json:
+            _print_json(asdict(result))
+        else:
+            print_evaluation(result)
+            _report_where_possible(folder)
+
+    parse_function(command, "evaluate", arguments)
+
+
+def report(arguments: Sequence[str]) -> None:
+    """Write the report page of a run or a comparison again."""
+
+    def command(run: Path) -> None:
+        """Write `report.html` into the folder of a run or a comparison.
+
+        Args:
+            run: the folder.
+        """
+        from sparsedense.report.page import write_report
+
+        print(write_report(run))
+
+    parse_function(command, "report", arguments)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "demo": demo,
+    "actors": actors,
+    "prepare": prepare,
+    "inspect": inspect,
+    "recipes": recipes,
+    "pretrain": pretrain,
+    "finetune": finetune,
+    "train": train,
+    "evaluate": evaluate,
+    "report": report,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if given[0] == "--version":
+        print(f"sparsedense {__version__}")
+        return 0
+    name, *rest = given
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else "see `sparsedense --help`"
+        print(f"error: there is no command {name!r}; {hint}", file=sys.stderr)
+        return 2
+    try:
+        COMMANDS[name](rest)
+    except KeyboardInterrupt:
+        print("\ninterrupted; a training goes on with the same command and --resume", file=sys.stderr)
+        return 130
+    except Exception as error:  # the last stop before the user: shown as a message, with the traceback on request
+        if os.environ.get("SPARSEDENSE_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _train_phase(phase: str, arguments: Sequence[str]) -> None:
+    parsed = parse_training(phase, COMMANDS[phase].__doc__ or "", arguments)
+    from sparsedense.training.plan import Phase
+    from sparsedense.training.run import run_phase
+
+    run = run_phase(
+        Phase(phase),
+        parsed.store,
+        parsed.out,
+        parsed.experiment,
+        init=parsed.init,
+        resume=parsed.resume,
+        overwrite=parsed.overwrite,
+    )
+    print_run(run)
+    _report_where_possible(run.path)
+
+
+def _report_where_possible(folder: Path) -> None:
+    if (folder / "metrics.jsonl").is_file():
+        from sparsedense.report.page import write_report
+
+        print(f"report: {write_report(folder)}")
+
+
+def _print_json(content: object) -> None:
+    print(json.dumps(content))
+
+
+def _overview() -> str:
+    lines = ["usage: sparsedense COMMAND ...", "", "Action recognisers from mostly unlabelled video.", ""]
+    lines += [f"  {name:10} {(run.__doc__ or '').splitlines()[0]}" for name, run in COMMANDS.items()]
+    return "\n".join([*lines, "", "`sparsedense COMMAND --help` explains a command."])

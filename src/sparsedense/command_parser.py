@@ -1,0 +1,100 @@
+"""Arguments of the commands by jsonargparse: from a function's signature, or an `Experiment` with its recipe."""
+
+import inspect
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sparsedense.config import Experiment
+
+
+@dataclass(frozen=True)
+class TrainingArguments:
+    """What a training command was told."""
+
+    store: Path
+    out: Path
+    init: str | None
+    resume: bool
+    overwrite: bool
+    experiment: "Experiment"
+
+
+def parse_function(function: Callable[..., None], command: str, arguments: Sequence[str]) -> None:
+    """Call a function with arguments from the command line: required ones by position, others as flags.
+
+    Where a command needs a source and a place to write, the place is the flag `--out`.
+    """
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(prog=f"sparsedense {command}", description=(function.__doc__ or "").splitlines()[0])
+    out_is_flag = list(inspect.signature(function).parameters)[1:2] == ["out"]
+    parser.add_function_arguments(function, as_positional=True, skip={"out"} if out_is_flag else set())
+    if out_is_flag:
+        parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    flags = {name for name, parameter in inspect.signature(function).parameters.items() if parameter.annotation is bool}
+    function(**vars(parser.instantiate_classes(parser.parse_args(_normalised(arguments, flags)))))
+
+
+def parse_training(phase: str, about: str, arguments: Sequence[str]) -> TrainingArguments:
+    """Arguments of `pretrain`, `finetune` or `train`: store and run folder, and any value of an `Experiment` as a flag.
+
+    Raises:
+        FileNotFoundError: `--recipe` names neither a shipped recipe nor a file.
+    """
+    from jsonargparse import ArgumentParser
+
+    from sparsedense.config import Experiment
+
+    parser = ArgumentParser(
+        prog=f"sparsedense {phase}",
+        description=about,
+        usage=f"sparsedense {phase} STORE [--out RUN] [--recipe RECIPE] [--section.name VALUE ...]",
+    )
+    parser.add_argument("store", type=Path, help="folder that `sparsedense prepare` made")
+    parser.add_argument("--out", type=Path, default=Path("runs") / phase, help="the run's folder")
+    parser.add_argument(
+        "--recipe",
+        action="config",
+        help="name of a recipe or a YAML file; flags after it override it; the paper's numbers if not given",
+    )
+    if phase != "pretrain":
+        parser.add_argument("--init", type=str, default=None, help="model file to start from, or `kinetics`")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
+    parser.add_argument("--overwrite", action="store_true", help="delete the run that is in --out")
+    parser.add_class_arguments(Experiment, as_group=False)
+    parsed = vars(parser.instantiate_classes(parser.parse_args(_with_recipe_path(arguments))))
+    own = {name: parsed.pop(name, None) for name in ("store", "out", "init", "resume", "overwrite")}
+    parsed.pop("recipe")
+    return TrainingArguments(**own, experiment=Experiment(**parsed))
+
+
+def _normalised(arguments: Sequence[str], flags: Collection[str] = ()) -> list[str]:
+    """Arguments with `--short-side` written as `--short_side` and a bare `--json` as `--json=true`."""
+    normalised = []
+    for position, argument in enumerate(arguments):
+        if not argument.startswith("--"):
+            normalised.append(argument)
+            continue
+        name, equals, value = argument.removeprefix("--").partition("=")
+        name = name.replace("-", "_")
+        told = equals or arguments[position + 1 : position + 2] in (["true"], ["false"])
+        if name in flags and not told:
+            equals, value = "=", "true"
+        normalised.append(f"--{name}{equals}{value}")
+    return normalised
+
+
+def _with_recipe_path(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the name of a shipped recipe replaced by its file."""
+    from sparsedense.config import recipe_path
+
+    resolved = list(arguments)
+    for index, argument in enumerate(resolved):
+        if argument == "--recipe" and index + 1 < len(resolved):
+            resolved[index + 1] = str(recipe_path(resolved[index + 1]))
+        elif argument.startswith("--recipe="):
+            resolved[index] = f"--recipe={recipe_path(argument.removeprefix('--recipe='))}"
+    return resolved

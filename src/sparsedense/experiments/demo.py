@@ -1,0 +1,170 @@
+"""The whole idea on generated videos, in minutes: do unlabelled videos help a recogniser that has few labels?
+
+actors -> prepare -> pretrain -> fine-tune pretrained and from scratch, paired seeds -> evaluate -> report
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparsedense.actors.dataset import make_actors
+from sparsedense.config import Experiment, load_experiment
+from sparsedense.data.contact_sheet import contact_sheet
+from sparsedense.data.prepare import prepare
+from sparsedense.data.store import FrameStore
+from sparsedense.data.view_picture import draw_views
+from sparsedense.evaluation.controls import speed_controls
+from sparsedense.evaluation.knn import knn_accuracy
+from sparsedense.experiments.comparison import Comparison, compare_arms, differences
+from sparsedense.experiments.stopwatch import Stopwatch
+from sparsedense.models.model_file import load_model
+from sparsedense.models.recogniser import build_recogniser
+from sparsedense.progress import progress_bar
+from sparsedense.report.page import write_report
+from sparsedense.training.run import pretrain
+
+CONTROL_VIDEOS = 60
+
+
+@dataclass(frozen=True)
+class DemoSize:
+    """How large the demo is.
+
+    Attributes:
+        train_per_class: labelled videos a class to draw the few labels from; pretraining sees them without labels.
+        test_per_class: test videos a class, of actors that no training video shows.
+        unlabelled: unlabelled videos.
+        clips_per_video: clips a video of the final evaluation.
+        short_side: shorter side of the stored frames in pixels.
+    """
+
+    train_per_class: int = 8
+    test_per_class: int = 20
+    unlabelled: int = 480
+    clips_per_video: int = 3
+    short_side: int = 56
+
+
+def run_demo(
+    out: str | Path,
+    *,
+    experiment: Experiment | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+    size: DemoSize | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Run all stages, write `results.json` and `report.html` into a folder, and return the results.
+
+    Args:
+        out: the folder.
+        experiment: the settings; the recipe `demo` if not given.
+        seeds: paired seeds of the comparison.
+        size: numbers of videos and clips.
+        overwrite: delete a demo that is in the folder.
+        progress: show progress bars.
+
+    Raises:
+        FileExistsError: the folder holds something else than a demo, or a demo and `overwrite` is false.
+    """
+    folder, size = Path(out), size or DemoSize()
+    experiment = experiment or load_experiment("demo")
+    _clear(folder, overwrite=overwrite)
+    watch = Stopwatch()
+    store = _make_store(folder, size, experiment.seed, watch)
+    with watch.stage("pretrain"):
+        pretrained = pretrain(store.path, folder / "pretrain", experiment, progress=progress)
+    with watch.stage("knn and controls"):
+        evidence = _representation_evidence(store, experiment, pretrained.model)
+    comparison = compare_arms(
+        store,
+        folder,
+        experiment,
+        arms={"scratch": None, "pretrained": pretrained.model},
+        seeds=seeds,
+        clips_per_video=size.clips_per_video,
+        progress=progress,
+    )
+    watch.seconds |= {"finetune": comparison.finetune_seconds, "evaluate": comparison.evaluate_seconds}
+    results = _results(comparison, evidence, experiment, seeds)
+    with watch.stage("report"):
+        contact_sheet(store, folder / "contact_sheet.png", rows=len(store.class_names), columns=8, split="train")
+        draw_views(store, int(store.videos(split="test")[0]), experiment.clips, folder / "views.png")
+        for run in [pretrained.path, *(folder / path for arm in comparison.arms.values() for path in arm.runs)]:
+            write_report(run)
+        _save(results, watch, folder)
+        write_report(folder)
+    _save(results, watch, folder)
+    return results
+
+
+def _clear(folder: Path, *, overwrite: bool) -> None:
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not overwrite or not (folder / "actors").is_dir():
+        raise FileExistsError(
+            f"{folder} is not empty; choose another --out"
+            + (", or pass --overwrite to delete the demo in it" if (folder / "actors").is_dir() else "")
+        )
+    shutil.rmtree(folder)
+
+
+def _make_store(folder: Path, size: DemoSize, seed: int, watch: Stopwatch) -> FrameStore:
+    with watch.stage("actors"), progress_bar("actors") as advance:
+        make_actors(
+            folder / "actors",
+            seed=seed,
+            train_per_class=size.train_per_class,
+            test_per_class=size.test_per_class,
+            unlabelled=size.unlabelled,
+            progress=advance,
+        )
+    with watch.stage("prepare"), progress_bar("prepare") as advance:
+        summary = prepare(
+            folder / "actors",
+            folder / "store",
+            short_side=size.short_side,
+            progress=lambda state: advance(state.done, state.total),
+        )
+    return FrameStore(summary.store)
+
+
+def _representation_evidence(store: FrameStore, experiment: Experiment, model_path: Path) -> dict[str, Any]:
+    """What the encoder knows before any label: kNN beside a random network of the same shape, and controls."""
+    model = load_model(model_path)
+    torch.manual_seed(experiment.seed)
+    random = build_recogniser(experiment.model, clips=model.clips).eval()
+    evidence: dict[str, Any] = {
+        "knn": {"random": knn_accuracy(random, store), "pretrained": knn_accuracy(model, store)}
+    }
+    if experiment.objective.speed > 0:
+        unseen = store.videos(split="test", min_frames=experiment.clips.min_frames)[:CONTROL_VIDEOS]
+        controls = speed_controls(model, store, unseen)
+        evidence["controls"] = {"speed_accuracy": {"real": controls.real, "frozen": controls.frozen}}
+    return evidence
+
+
+def _results(
+    comparison: Comparison, evidence: dict[str, Any], experiment: Experiment, seeds: Sequence[int]
+) -> dict[str, Any]:
+    arms = {name: asdict(arm) for name, arm in comparison.arms.items()}
+    runs = {name: arm.pop("runs") for name, arm in arms.items()}
+    return {
+        "arms": arms,
+        **evidence,
+        "difference": differences(comparison.arms["pretrained"], comparison.arms["scratch"]),
+        "labels_per_class": experiment.labels_per_class,
+        "test_videos": comparison.test_videos,
+        "seeds": list(seeds),
+        "runs": {"pretrain": "pretrain", **runs},
+    }
+
+
+def _save(results: dict[str, Any], watch: Stopwatch, folder: Path) -> None:
+    results["seconds"] = {name: round(seconds, 1) for name, seconds in watch.seconds.items()}
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")

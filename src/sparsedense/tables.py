@@ -1,0 +1,98 @@
+"""Tables and short summaries that the commands print."""
+
+from pathlib import Path
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from sparsedense.data.prepare import PrepareSummary
+    from sparsedense.evaluation.evaluate import Evaluation
+    from sparsedense.training.run import TrainingRun
+
+MOST_ROWS = 20
+
+
+def print_prepared(summary: "PrepareSummary") -> None:
+    """Counts, throughput, notes, and the rejected files with their reasons."""
+    console = Console()
+    console.print(
+        f"{summary.store}: {summary.ok} videos, {summary.frames} frames in {summary.seconds:.1f} s "
+        f"({summary.frames / max(summary.seconds, 1e-9):.0f} frames/s), {summary.rejected} rejected"
+    )
+    for note in summary.notes:
+        console.print(note, markup=False)
+    for title, files in (("rejected", summary.rejects), ("damaged, kept in part", summary.damaged)):
+        if files:
+            table = Table(title=f"{title}: {len(files)}", title_justify="left")
+            table.add_column("file", overflow="fold")
+            table.add_column("reason", overflow="fold")
+            for path, reason in files[:MOST_ROWS]:
+                table.add_row(path, reason)
+            console.print(table)
+            if len(files) > MOST_ROWS:
+                console.print(f"and {len(files) - MOST_ROWS} more: `sparsedense inspect {summary.store}`")
+
+
+def print_run(run: "TrainingRun") -> None:
+    """Where the model is and what validation said."""
+    best = "" if run.best_accuracy is None else f", best validation accuracy {run.best_accuracy:.1%}"
+    print(f"model: {run.model} ({run.seconds:.0f} s{best})")
+
+
+def print_evaluation(result: "Evaluation") -> None:
+    """The headline numbers and the table of classes."""
+    console = Console()
+    console.print(
+        f"{result.videos} videos of the split {result.split}: accuracy {result.accuracy:.1%} "
+        f"({result.clips_per_video} clips a video; centred clip {result.clip_accuracy:.1%}), "
+        f"top-5 {result.accuracy_top5:.1%}, macro precision {result.precision:.1%}, recall {result.recall:.1%}, "
+        f"F1 {result.f1:.1%}"
+    )
+    table = Table()
+    table.add_column("class")
+    for name in ("videos", "precision", "recall", "F1"):
+        table.add_column(name, justify="right")
+    for row in result.per_class:
+        shares = [f"{row[name]:.1%}" for name in ("precision", "recall", "f1")]
+        table.add_row(row["name"], str(row["videos"]), *shares)
+    console.print(table)
+
+
+def print_results(results: dict[str, Any], folder: Path) -> None:
+    """The demo's comparison, after the paper's Table 2."""
+    console = Console()
+    labels = results["labels_per_class"]
+    table = Table(
+        title=f"{results['test_videos']} test videos, {labels or 'all'} labels a class, {len(results['seeds'])} seeds",
+        title_justify="left",
+    )
+    table.add_column("start")
+    columns = {
+        "accuracy_first_epoch": "accuracy, first epoch",
+        "f1_first_epoch": "F1, first epoch",
+        "accuracy": "accuracy, end",
+        "f1": "F1, end",
+    }
+    for title in columns.values():
+        table.add_column(title, justify="right")
+    for name, arm in results["arms"].items():
+        table.add_row(name, *(_mean_and_spread(arm[key]) for key in columns))
+    console.print(table)
+    for key, title in (("accuracy_first_epoch", "first epoch"), ("accuracy", "end")):
+        difference = results["difference"][key]
+        interval = ""
+        if "low" in difference:
+            interval = f" (95 % interval {100 * difference['low']:+.1f} to {100 * difference['high']:+.1f})"
+        console.print(f"pretrained - scratch, {title}: {100 * difference['mean']:+.1f} points{interval}")
+    knn = results["knn"]
+    console.print(f"kNN without training: random network {knn['random']:.1%}, pretrained {knn['pretrained']:.1%}")
+    console.print("seconds: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in results["seconds"].items()))
+    console.print(f"report: {folder / 'report.html'}")
+
+
+def _mean_and_spread(values: list[float]) -> str:
+    spread = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * mean(values):.1f} %{spread}"

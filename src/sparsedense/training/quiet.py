@@ -1,0 +1,21 @@
+"""Keeps Lightning's advertisements and notes on things we chose on purpose out of the terminal."""
+
+import logging
+import warnings
+
+# Each pattern with the reason why its message says nothing to a user of ours.
+_HARMLESS = (
+    r".*treespec, LeafSpec.*",  # between Lightning and torch
+    r".*smaller than the logging interval.*",  # metrics.jsonl has a line for every epoch anyway
+    r".*Total length of `list` across ranks is zero.*",  # a pretraining has no validation
+    r".*does not have many workers.*",  # num_workers is the configuration's
+    r".*Checkpoint directory .* exists and is not empty.*",  # a resumed or repeated run
+)
+
+
+def quieten_lightning() -> None:
+    """Silence the messages listed here; warnings and errors of other kinds still show."""
+    for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for pattern in _HARMLESS:
+        warnings.filterwarnings("ignore", message=pattern)

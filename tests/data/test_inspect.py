@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sparsedense.data.errors import StoreError
+from sparsedense.data.inspect import inspect_store, print_summary
+from tests.data.conftest import BROKEN, GOOD
+
+
+def test_the_summary_counts_what_is_there(jpeg_store: Path) -> None:
+    summary = inspect_store(jpeg_store, clip_length=8, skip_ratio=2.0, min_dense_stride_frames=1.25)
+    assert summary.min_frames == 20
+    assert summary.split_videos["unlabelled"] == 2
+    assert summary.kept["unlabelled"] == 0
+    assert sum(summary.split_videos.values()) == len(GOOD) + 1
+    assert sum(summary.kept.values()) == sum(frames >= 20 for frames in GOOD.values()) + 1
+    assert summary.split_groups["unlabelled"] == 2
+    assert {name: sum(counts.values()) for name, counts in summary.class_videos.items()} == {"run": 3, "walk": 3}
+    assert summary.length_quantiles[0] == min(GOOD.values())
+    assert dict(summary.fps) == {"25": len(GOOD), "12.5": 1}
+    assert dict(summary.sizes)["48x64"] == 1
+    reasons = {reason.reason: reason for reason in summary.rejects}
+    assert sum(reason.count for reason in summary.rejects) == len(BROKEN)
+    broken = reasons["not a video file (Invalid data found when processing input)"]
+    assert broken.examples == ("walk/headless.mp4", "walk/text.avi")
+    assert reasons["N frame, at least N needed"].count == 1
+    assert [reason.examples for reason in summary.damaged] == [("walk/cut.mp4",)]
+    assert summary.num_bytes == sum(file.stat().st_size for file in (jpeg_store / "shards").iterdir())
+
+
+def test_the_default_filter_is_the_papers(jpeg_store: Path) -> None:
+    assert inspect_store(jpeg_store).min_frames == 109
+
+
+def test_the_printed_summary_shows_it(jpeg_store: Path) -> None:
+    text = io.StringIO()
+    print_summary(inspect_store(jpeg_store), console=Console(file=text, width=120), max_classes=1)
+    printed = text.getvalue()
+    for expected in ("8 videos", "run", "... and 1 more", "walk/empty.mp4", "file is empty", ">= 109 frames",
+                     "25 x7", "damaged after frame N", "1 other file ignored: .txt x1"):  # fmt: skip
+        assert expected in printed
+    assert "walk  " not in printed
+
+
+def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="not a frame store"):
+        inspect_store(tmp_path)
