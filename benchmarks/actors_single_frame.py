@@ -88,7 +88,7 @@ def main() -> None:
     """Make the data set if it is absent, train, and print the accuracies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--actors", type=Path, default=Path("runs/actors-single-frame"))
-    parser.add_argument("--seconds", type=float, default=120.0, help="training time")
+    parser.add_argument("--seconds", type=float, default=100.0, help="training time")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     if not (arguments.actors / "videos.csv").exists():

@@ -20,9 +20,10 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
+from tests.losses.slow_consistency import slow_consistency  # noqa: E402
+
 from sparsedense.losses.consistency import KINDS, ConsistencyLoss  # noqa: E402 (the path comes first)
 from sparsedense.models.encoder import Encoder, EncoderConfig, pool  # noqa: E402
-from tests.losses.slow_consistency import slow_consistency  # noqa: E402
 
 MOST_OF_STEP = 0.03
 MOST_OF_LOOP = 0.25
@@ -60,7 +61,7 @@ def time_losses(kind: str, *, pairs: int, repeats: int) -> tuple[float, float]:
 
 def time_training_step(*, clips: int, steps: int, bf16: bool) -> float:
     """Fastest forward, backward and Adam step of R(2+1)D-18 after one to warm up, in seconds."""
-    encoder = Encoder(EncoderConfig()).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    encoder = Encoder(EncoderConfig()).to(memory_format=torch.channels_last_3d)
     optimiser = torch.optim.Adam(encoder.parameters(), lr=1e-3)
     batch = torch.rand(clips, 3, 16, 112, 112).to(memory_format=torch.channels_last_3d)
 

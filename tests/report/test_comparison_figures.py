@@ -2,10 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 
-from sparsedense.report.comparison_figures import arms_over_epochs, gain_picture, mean_curve
+from sparsedense.report.comparison_figures import (
+    arm_losses_over_epochs,
+    arm_scores_over_epochs,
+    gain_picture,
+    mean_curve,
+)
 from sparsedense.report.read_comparison import read_comparison
 from sparsedense.report.read_run import Curve
+from sparsedense.report.wording import percent
 
 MakeRun = Callable[..., Path]
 
@@ -25,4 +32,16 @@ def test_every_bar_carries_its_mean(make_comparison: MakeRun, tmp_path: Path) ->
 
 def test_no_curves_without_runs(make_comparison: MakeRun, tmp_path: Path) -> None:
     comparison = read_comparison(make_comparison(tmp_path / "demo", runs=None, num_seeds=1))
-    assert arms_over_epochs(comparison, metric="accuracy", label="accuracy") is None
+    assert arm_scores_over_epochs(comparison, metric="accuracy", label="accuracy") is None
+    assert arm_losses_over_epochs(comparison) is None
+
+
+def test_curves_end_in_the_mean_of_the_seeds(make_comparison: MakeRun, tmp_path: Path) -> None:
+    comparison = read_comparison(make_comparison(tmp_path / "demo"))
+    picture = arm_scores_over_epochs(comparison, metric="accuracy", label="accuracy")
+    assert picture is not None
+    for arm in comparison.arms:
+        assert percent(fmean(run.validation_curve("accuracy").last for run in arm.runs)) in picture.svg
+    losses = arm_losses_over_epochs(comparison)
+    assert losses is not None
+    assert "0.5<" in losses.svg

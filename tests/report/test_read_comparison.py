@@ -20,6 +20,12 @@ def test_everything_is_read(make_comparison: MakeRun, tmp_path: Path) -> None:
     assert len(list(comparison.runs())) == 7
 
 
+def test_a_difference_without_interval_is_left_out(make_comparison: MakeRun, tmp_path: Path) -> None:
+    difference = {"accuracy": {"mean": 0.2, "n": 1}, "f1": {"mean": 0.2, "low": 0.1, "high": 0.3, "n": 1}}
+    comparison = read_comparison(make_comparison(tmp_path / "demo", num_seeds=1, difference=difference))
+    assert list(comparison.differences) == ["f1"]
+
+
 def test_further_arms_come_last(make_comparison: MakeRun, tmp_path: Path) -> None:
     arms = {name: {"accuracy": [0.5]} for name in ("kinetics", "pretrained", "scratch", "another")}
     comparison = read_comparison(make_comparison(tmp_path / "demo", arms=arms, runs=None, num_seeds=0))
@@ -37,7 +43,7 @@ def test_further_arms_come_last(make_comparison: MakeRun, tmp_path: Path) -> Non
         ({"arms": {"scratch": {"accuracy": []}}}, r"must have the same seeds"),
         ({"arms": {"scratch": {"accuracy": [0.4, "x"]}}}, r"'accuracy' must be a list of numbers"),
         ({"arms": {"scratch": 0.4}}, r"arms, scratch must be an object, got 0.4"),
-        ({"difference": {"accuracy": {"mean": 0.1}}}, r"difference, accuracy has no 'low'"),
+        ({"difference": {"accuracy": {"mean": 0.1, "high": 0.2}}}, r"difference, accuracy has no 'low'"),
         ({"runs": {"pretrain": "../elsewhere"}}, r"must be a folder below"),
         ({"runs": {"pretrain": "gone"}}, r"gone is no run"),
     ],

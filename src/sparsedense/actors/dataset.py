@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -233,9 +235,16 @@ def _run(film: _Film, jobs: list[_Job], workers: int | None) -> Iterator[tuple[i
         return
     # Long videos first would end more evenly, but results come in order; chunks are small instead.
     chunks = [jobs[start : start + 4] for start in range(0, len(jobs), 4)]
-    with ProcessPoolExecutor(num_workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    # Spawned, not forked: a forked child of a process in which OpenCV has run its threads waits for them for ever.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(num_workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         try:
             yield from chain.from_iterable(pool.map(_write_several, [film] * len(chunks), chunks))
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                f"a process that writes videos to {film.out} died; in a script, call make_actors below "
+                "`if __name__ == '__main__':`, or pass workers=1 to stay in one process"
+            ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -18,6 +18,9 @@ from sparsedense.actors.skeleton import CHANNEL_INDEX, NUM_ANGLES, SIDES, Floats
 
 Rng = np.random.Generator
 
+# Nobody repeats a stroke faster than this, way back and holds included.
+_FRAMES_A_STROKE = 45
+
 
 def ease(x: Floats) -> Floats:
     """From 0 to 1 with no speed at both ends: the quintic of a minimum-jerk movement (Flash and Hogan, 1985)."""
@@ -34,8 +37,8 @@ def once(rng: Rng, num_frames: int, shortest: float = 0.4, longest: float = 0.85
 
 def strokes(rng: Rng, num_frames: int) -> Floats:
     """Progress `(T,)` of an action done once to three times; the way back is much faster than the way there."""
-    count = int(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))
-    if count == 1:
+    count = min(int(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2])), num_frames // _FRAMES_A_STROKE)
+    if count <= 1:
         return once(rng, num_frames)
     there = rng.uniform(0.55, 0.75) / count
     back = min(there / 3.5, 9 / num_frames)

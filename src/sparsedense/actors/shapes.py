@@ -65,7 +65,7 @@ class Brush:
 
     def __init__(self, layer: Layer) -> None:
         self._corners = np.ascontiguousarray(np.rint(layer.corners * (1 << _SHIFT)).astype(np.int32))
-        self._colours: list[list[Sequence[float]]] = np.clip(layer.colours, 0, 255).round().tolist()
+        self._colours: list[list[Sequence[int]]] = np.clip(layer.colours, 0, 255).astype(np.uint8).tolist()
         self._order: list[list[int]] = layer.order.tolist()
 
     def draw(self, frame: Image, index: int) -> None:

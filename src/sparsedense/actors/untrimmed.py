@@ -79,7 +79,7 @@ def draw_timeline(rng: Rng, *, fps: float) -> tuple[Floats, list[Segment]]:
 
 
 def _performance(rng: Rng, action: Action, pose: Floats) -> Floats:
-    track = action.track(rng, int(rng.integers(70, 161)))
+    track = action.track(rng, int(rng.integers(90, 181)))
     return continue_from(pose, track[_active(track)])
 
 

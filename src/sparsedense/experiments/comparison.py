@@ -1,4 +1,4 @@
-"""Arms against each other over paired seeds: same labels, order of data and number of steps, other weights at the start.
+"""Arms against each other over paired seeds: same labels, data order and number of steps, other weights at the start.
 
 Evidence, not one run: each seed draws its own labelled videos and its own classifier, both arms get the same, and the
 difference is judged by its confidence interval.

@@ -135,7 +135,8 @@ def label_line_ends(axes: Axes, ends: Sequence[LineEnd]) -> None:
     """
     low, high = axes.get_ylim()
     ordered = sorted((end for end in ends if math.isfinite(end.y)), key=lambda end: end.y)
-    heights = spread_apart([(end.y - low) / (high - low) for end in ordered], gap=0.1)
+    num_lines = max((end.text.count("\n") + 1 for end in ordered), default=1)
+    heights = spread_apart([(end.y - low) / (high - low) for end in ordered], gap=0.09 * num_lines)
     for end, height in zip(ordered, heights, strict=True):
         axes.text(1.015, height, end.text, transform=axes.transAxes, color=PALETTE[end.colour], va="center")
 

@@ -19,9 +19,9 @@ from sparsedense.report.canvas import (
     to_svg,
 )
 from sparsedense.report.curve_figures import Line, plot_curve
-from sparsedense.report.read_comparison import Arm, Comparison
+from sparsedense.report.read_comparison import Comparison
 from sparsedense.report.read_run import Curve
-from sparsedense.report.wording import arm_name, percent
+from sparsedense.report.wording import arm_name, percent, short_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +50,18 @@ def gain_picture(comparison: Comparison, *, chance: float | None) -> Picture | N
     return Picture(svg, "Accuracy on the test videos: bar = mean, circle = one seed.")
 
 
-def arms_over_epochs(comparison: Comparison, *, metric: str, label: str) -> Picture | None:
+def arm_scores_over_epochs(comparison: Comparison, *, metric: str, label: str) -> Picture | None:
     """A validation score over the epochs: thin lines are seeds, the thick line is the arm's mean."""
-    arms = [(i, arm, [run.validation_curve(metric) for run in arm.runs]) for i, arm in enumerate(comparison.arms)]
-    drawn = [(i, arm, [curve for curve in curves if curve]) for i, arm, curves in arms]
-    drawn = [(i, arm, curves) for i, arm, curves in drawn if curves]
-    if not drawn:
-        return None
-    with drawing() as figure:
-        axes = figure.subplots()
-        ends = [_draw_arm(axes, arm, curves, arm_colour(arm.name, i)) for i, arm, curves in drawn]
-        top = max((v for _, _, curves in drawn for c in curves for v in c.values if math.isfinite(v)), default=1.0)
-        axes.set_ylim(0, min(1.02, 1.12 * max(top, 0.05)))
-        axes.set_ylabel(label)
-        epoch_axis(axes)
-        percent_axis(axes)
-        label_line_ends(axes, ends)
-        svg = to_svg(figure, name=f"arms-{metric}", description=f"{label} of the arms over the epochs")
-    return Picture(svg, f"{label[0].upper()}{label[1:]} after each epoch: thin = one seed, thick = mean.")
+    curves = {arm.name: [run.validation_curve(metric) for run in arm.runs] for arm in comparison.arms}
+    caption = f"{label[0].upper()}{label[1:]} after each epoch: thin = one seed, thick = mean."
+    return _draw_arms(curves, name=f"arms-{metric}", label=label, caption=caption, is_share=True)
+
+
+def arm_losses_over_epochs(comparison: Comparison) -> Picture | None:
+    """The classification loss of training over the epochs, drawn like the scores."""
+    curves = {arm.name: [run.train_curve("loss_classification") for run in arm.runs] for arm in comparison.arms}
+    caption = "Classification loss of the labelled training clips: thin = one seed, thick = mean."
+    return _draw_arms(curves, name="arms-loss", label="training loss", caption=caption, is_share=False)
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:
@@ -77,12 +71,34 @@ def mean_curve(curves: Sequence[Curve]) -> Curve:
     return Curve(epochs, [fmean(table[epoch] for table in tables) for epoch in epochs])
 
 
-def _draw_arm(axes: Axes, arm: Arm, curves: Sequence[Curve], colour: str) -> LineEnd:
+def _draw_arms(
+    curves: dict[str, list[Curve]], *, name: str, label: str, caption: str, is_share: bool
+) -> Picture | None:
+    drawn = {arm: (arm_colour(arm, i), [c for c in found if c]) for i, (arm, found) in enumerate(curves.items())}
+    drawn = {arm: (colour, found) for arm, (colour, found) in drawn.items() if found}
+    if not drawn:
+        return None
+    values = [v for _, found in drawn.values() for curve in found for v in curve.values if math.isfinite(v)]
+    top = 1.12 * max([*values, 0.05])
+    with drawing() as figure:
+        axes = figure.subplots()
+        ends = [_draw_arm(axes, arm, found, colour, is_share=is_share) for arm, (colour, found) in drawn.items()]
+        axes.set_ylim(0, min(1.02, top) if is_share else top)
+        axes.set_ylabel(label)
+        epoch_axis(axes)
+        if is_share:
+            percent_axis(axes)
+        label_line_ends(axes, ends)
+        return Picture(to_svg(figure, name=name, description=f"{label} of the arms over the epochs"), caption)
+
+
+def _draw_arm(axes: Axes, arm: str, curves: Sequence[Curve], colour: str, *, is_share: bool) -> LineEnd:
     for curve in curves if len(curves) > 1 else []:
         axes.plot(curve.epochs, curve.values, color=PALETTE[colour], linewidth=0.8, alpha=0.55)
     mean = mean_curve(curves) or curves[0]
-    plot_curve(axes, Line(mean, arm.name, colour), width=2.4)
-    return LineEnd(mean.last, f"{arm_name(arm.name)}\n{percent(mean.last)}", colour)
+    plot_curve(axes, Line(mean, arm, colour), width=2.4)
+    end = percent(mean.last) if is_share else short_number(mean.last)
+    return LineEnd(mean.last, f"{arm_name(arm)}\n{end}", colour)
 
 
 def _bars(comparison: Comparison, metric: str) -> list[_Bar]:

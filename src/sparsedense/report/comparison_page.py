@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from sparsedense.report.canvas import arm_colour
 from sparsedense.report.class_figures import class_comparison
-from sparsedense.report.comparison_figures import arms_over_epochs, gain_picture
+from sparsedense.report.comparison_figures import arm_losses_over_epochs, arm_scores_over_epochs, gain_picture
 from sparsedense.report.curve_figures import loss_pictures, speed_accuracy_picture, weight_schedule
 from sparsedense.report.facts import environment_facts
 from sparsedense.report.read_comparison import Comparison
@@ -23,6 +23,7 @@ _COLUMNS = (
     ("f1", "F1, end"),
 )
 _ABSENT = "n/a"
+_QUESTIONS = ("speed", "consistency")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,9 @@ def comparison_context(comparison: Comparison) -> dict[str, object]:
     chance = chance_level(evaluation)
     columns = [(key, title) for key, title in _COLUMNS if any(key in arm.scores for arm in comparison.arms)]
     curves = [
-        arms_over_epochs(comparison, metric="accuracy", label="accuracy"),
-        arms_over_epochs(comparison, metric="f1", label="macro-F1"),
+        arm_scores_over_epochs(comparison, metric="accuracy", label="accuracy"),
+        arm_scores_over_epochs(comparison, metric="f1", label="macro-F1"),
+        arm_losses_over_epochs(comparison),
     ]
     return {
         "title": comparison.folder.resolve().name,
@@ -80,6 +82,7 @@ def comparison_context(comparison: Comparison) -> dict[str, object]:
         "gain": gain_picture(comparison, chance=chance),
         "curves": [picture for picture in curves if picture is not None],
         "timeline": sparse_and_dense(),
+        "only_question": _only_question(comparison),
         "views_picture": comparison.views_picture,
         "contact_sheet_picture": comparison.contact_sheet_picture,
         "knn": [(arm_name(name), percent(value)) for name, value in comparison.knn.items()],
@@ -177,6 +180,12 @@ def _stages(comparison: Comparison) -> list[Stage]:
         Stage(key_name(name), duration(seconds), round(100 * seconds / longest, 1))
         for name, seconds in comparison.seconds.items()
     ]
+
+
+def _only_question(comparison: Comparison) -> str:
+    """Which of the two questions of pretraining was asked, where only one was."""
+    asked = [] if comparison.pretrain is None else [n for n in _QUESTIONS if f"loss_{n}" in comparison.pretrain.train]
+    return asked[0] if len(asked) == 1 else ""
 
 
 def _name(comparison: Comparison, run: Run) -> str:

@@ -45,7 +45,7 @@ class Line:
 def weight_schedule(run: Run, *, name: str = "weights") -> Picture | None:
     """The weights of the losses over the epochs, as recorded (Figure 5)."""
     lines = [Line(run.train_curve(key), label, colour, dashes) for key, label, colour, dashes in _WEIGHTS]
-    lines = [line for line in lines if line.curve]
+    lines = [line for line in lines if any(line.curve.values)]  # a loss that never counts gets no line
     if not lines:
         return None
     with drawing() as figure:

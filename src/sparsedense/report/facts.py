@@ -7,9 +7,11 @@ from sparsedense.report.wording import count, duration
 
 
 def environment_facts(environment: Mapping[str, Json]) -> list[tuple[str, str]]:
-    """Data, machine, duration and versions, those that were recorded."""
+    """Phase, data, machine, duration and versions, those that were recorded."""
     seconds = as_number(environment.get("seconds"))
     facts = [
+        ("Phase", as_text(environment.get("phase")) or ""),
+        ("Starts from", as_text(environment.get("init")) or ""),
         ("Data", _store(environment.get("store"))),
         ("Machine", _machine(environment)),
         ("Started", as_text(environment.get("started")) or ""),
@@ -39,9 +41,14 @@ def _store(store: Json) -> str:
 
 def _machine(environment: Mapping[str, Json]) -> str:
     cores = as_number(environment.get("cores"))
-    parts = [as_text(environment.get(key)) or "" for key in ("gpu", "cpu")]
+    parts = [*_gpus(environment.get("gpu")), as_text(environment.get("cpu")) or ""]
     parts += ["" if cores is None else count(int(cores), "core"), as_text(environment.get("platform")) or ""]
     return " · ".join(part for part in parts if part)
+
+
+def _gpus(gpu: Json) -> list[str]:
+    names = [str(name) for name in gpu] if isinstance(gpu, list) else [as_text(gpu) or ""]
+    return [name if names.count(name) == 1 else f"{names.count(name)} x {name}" for name in dict.fromkeys(names)]
 
 
 def _versions(environment: Mapping[str, Json]) -> str:

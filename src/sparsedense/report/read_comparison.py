@@ -77,7 +77,7 @@ def read_comparison(folder: Path) -> Comparison:
         folder=folder,
         arms=_arms(fields, folder),
         seeds=_seeds(fields),
-        differences={name: _difference(part) for name, part in _objects(fields.part("difference"))},
+        differences=_differences(fields.part("difference")),
         knn=_numbers(fields.part("knn")),
         seconds=_numbers(fields.part("seconds")),
         controls={name: _numbers(part) for name, part in _objects(fields.part("controls"))},
@@ -128,8 +128,13 @@ def _seeds(fields: Fields) -> list[int]:
     return [int(seed) for seed in fields.numbers("seeds")] if fields.values.get("seeds") is not None else []
 
 
-def _difference(part: Fields) -> Difference:
-    return Difference(mean=part.number("mean"), low=part.number("low"), high=part.number("high"))
+def _differences(fields: Fields) -> dict[str, Difference]:
+    """The differences that have an interval; a single pair of runs gives none."""
+    return {
+        name: Difference(mean=part.number("mean"), low=part.number("low"), high=part.number("high"))
+        for name, part in _objects(fields)
+        if "low" in part.values or "high" in part.values
+    }
 
 
 def _objects(fields: Fields) -> list[tuple[str, Fields]]:
