@@ -22,7 +22,7 @@ from sparsedense.actors.dataset import make_actors
 from sparsedense.actors.motions import TIME_PAIRS
 from sparsedense.video.read import stream_frames
 
-SHORT_SIDE = 60
+SHORT_SIDE = 48
 
 
 def load(folder: Path, split: str, frames_per_video: int) -> tuple[torch.Tensor, list[str]]:
@@ -52,21 +52,19 @@ def network(num_classes: int) -> nn.Module:
 
 
 def augment(frames: torch.Tensor) -> torch.Tensor:
-    """Flip, shift and change the light of frames (B, 3, H, W), each in its own way."""
-    clips = frames.float() / 255
-    flip = torch.rand(len(clips)) < 0.5
-    clips[flip] = clips[flip].flip(-1)
-    theta = torch.eye(2, 3).repeat(len(clips), 1, 1) * (1 + 0.15 * (2 * torch.rand(len(clips), 1, 1) - 1))
-    theta[:, :, 2] = 0.15 * (2 * torch.rand(len(clips), 2) - 1)
-    grid = F.affine_grid(theta, list(clips.shape), align_corners=False)
-    clips = F.grid_sample(clips, grid, padding_mode="reflection", align_corners=False)
-    colour = 1 + 0.3 * (2 * torch.rand(len(clips), 3, 1, 1) - 1)
-    return (clips * colour).clamp(0, 1)
+    """Flip, crop and change the light of frames (B, 3, H, W): flips and light for each, the crop for all."""
+    height, width = frames.shape[-2:]
+    size = int(torch.randint(round(0.8 * height), height + 1, ()))
+    top, left = (int(torch.randint(side - size * side // height + 1, ())) for side in (height, width))
+    images = frames[..., top : top + size, left : left + size * width // height].float() / 255
+    flip = torch.rand(len(images)) < 0.5
+    images[flip] = images[flip].flip(-1)
+    return images * (1 + 0.3 * (2 * torch.rand(len(images), 3, 1, 1) - 1))
 
 
 def train(frames: torch.Tensor, labels: torch.Tensor, num_classes: int, seconds: float) -> nn.Module:
     """Train on batches of single frames of random videos for a time; the learning rate falls as a cosine."""
-    model = network(num_classes)
+    model = network(num_classes).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1e-3)
     started, steps, running = time.perf_counter(), 0, 0.0
     while (part := (time.perf_counter() - started) / seconds) < 1:
@@ -74,7 +72,7 @@ def train(frames: torch.Tensor, labels: torch.Tensor, num_classes: int, seconds:
             group["lr"] = 3e-3 * 0.5 * (1 + np.cos(np.pi * part)) * min(1.0, (steps + 1) / 50)
         video = torch.randint(len(frames), (64,))
         batch = augment(frames[video, torch.randint(frames.shape[1], (64,))])
-        loss = F.cross_entropy(model(batch - 0.45), labels[video])
+        loss = F.cross_entropy(model((batch - 0.45).contiguous(memory_format=torch.channels_last)), labels[video])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -89,7 +87,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--actors", type=Path, default=Path("runs/actors-single-frame"))
     parser.add_argument("--seconds", type=float, default=100.0, help="training time")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="1 where others use the cores")
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     if not (arguments.actors / "videos.csv").exists():
         print(make_actors(arguments.actors, train_per_class=40, test_per_class=10, unlabelled=0))

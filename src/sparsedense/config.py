@@ -51,6 +51,8 @@ class PhaseConfig:
         rate_schedule: `paper` (METHOD section 4), `cosine` or `constant`.
         weight_schedule: `paper` moves from speed to consistency as in the paper's Figure 5, `constant` keeps both at 1.
         weight_decay: AdamW's decay; 0 is plain Adam.
+        keep: which epoch's weights the model file gets: `best` by validation accuracy, where there is a validation, or
+            `last`.
         gradient_clip: largest norm of the gradient; `null` does not clip.
     """
 
@@ -64,6 +66,7 @@ class PhaseConfig:
     weight_schedule: Literal["paper", "constant"] = "paper"
     weight_decay: float = 0.0
     gradient_clip: float | None = None
+    keep: Literal["best", "last"] = "best"
 
 
 @dataclass(frozen=True)

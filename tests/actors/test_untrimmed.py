@@ -48,7 +48,8 @@ def test_who_sits_gets_up_before_walking(seed: int) -> None:
 @given(seed=SEEDS)
 def test_nothing_jumps(seed: int) -> None:
     poses, _ = draw_timeline(np.random.default_rng(seed), fps=25.0)
-    assert np.abs(np.diff(poses, axis=0)).max() < 0.75  # radians a frame
+    # The fastest way back leads an arm by 3.1 radians in 7 frames; a cut would be up to 6.
+    assert np.abs(np.diff(poses, axis=0)).max() < 1.0
 
 
 @settings(max_examples=20, deadline=None)

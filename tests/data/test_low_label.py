@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sparsedense.data.low_label import labelled_subset
 from sparsedense.data.prepare import prepare
@@ -12,13 +13,13 @@ from tests.conftest import TRAIN_PER_CLASS
 
 
 @pytest.fixture
-def candidates(squares: FrameStore) -> np.ndarray:
+def candidates(squares: FrameStore) -> NDArray[np.int64]:
     return squares.videos(split="train", labelled=True)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_each_class_gives_as_many_and_fewer_are_a_part_of_more(
-    squares: FrameStore, candidates: np.ndarray, seed: int
+    squares: FrameStore, candidates: NDArray[np.int64], seed: int
 ) -> None:
     subsets = [
         labelled_subset(squares, candidates, labels_per_class=count, seed=seed)
@@ -31,17 +32,17 @@ def test_each_class_gives_as_many_and_fewer_are_a_part_of_more(
     assert all(set(fewer) < set(more) for fewer, more in pairwise(subsets))
 
 
-def test_the_seed_decides_the_subset(squares: FrameStore, candidates: np.ndarray) -> None:
+def test_the_seed_decides_the_subset(squares: FrameStore, candidates: NDArray[np.int64]) -> None:
     subsets = [labelled_subset(squares, candidates, labels_per_class=2, seed=seed) for seed in (0, 0, *range(1, 8))]
     assert np.array_equal(subsets[0], subsets[1])
     assert len({frozenset(subset.tolist()) for subset in subsets}) > 3
 
 
-def test_none_takes_all(squares: FrameStore, candidates: np.ndarray) -> None:
+def test_none_takes_all(squares: FrameStore, candidates: NDArray[np.int64]) -> None:
     assert np.array_equal(labelled_subset(squares, candidates, labels_per_class=None, seed=0), candidates)
 
 
-def test_the_order_of_the_other_classes_does_not_matter(squares: FrameStore, candidates: np.ndarray) -> None:
+def test_the_order_of_the_other_classes_does_not_matter(squares: FrameStore, candidates: NDArray[np.int64]) -> None:
     without_first = candidates[~((squares.label_ids[candidates] == 0) & (candidates == candidates[0]))]
     full = set(labelled_subset(squares, candidates, labels_per_class=2, seed=3))
     fewer = set(labelled_subset(squares, without_first, labels_per_class=2, seed=3))
@@ -51,7 +52,7 @@ def test_the_order_of_the_other_classes_does_not_matter(squares: FrameStore, can
 
 
 def test_the_error_names_the_classes_that_are_short(
-    squares_folder: Path, tmp_path: Path, squares: FrameStore, candidates: np.ndarray
+    squares_folder: Path, tmp_path: Path, squares: FrameStore, candidates: NDArray[np.int64]
 ) -> None:
     for name, count in (("down", 3), ("right", 1)):
         for number in range(count):

@@ -53,11 +53,11 @@ def pair_of(video: Video, ratio: float, seed: int) -> ViewPair:
     return random_view_pair(video.num_frames, clip_length=video.clip_length, skip_ratio=ratio, rng=rng)
 
 
-@given(video=videos(), share=st.floats(0, 1, exclude_max=True))
+@given(video=videos(), share=st.floats(0, 1))
 @example(video=Video(64, 8), share=0.0)
 def test_a_sparse_clip_spans_the_video_at_constant_stride(video: Video, share: float) -> None:
     stride_frames = video.num_frames / video.clip_length
-    start_frames = min(share * stride_frames, np.nextafter(stride_frames, 0))
+    start_frames = share * (stride_frames - 1e-5)  # nearer to the next stride, rounding repeats the last frame
     indices = sparse_indices(video.num_frames, clip_length=video.clip_length, start_frames=start_frames)
     assert_inside_and_ordered(indices, video)
     assert (np.diff(indices) >= 1).all()

@@ -37,7 +37,7 @@ def once(rng: Rng, num_frames: int, shortest: float = 0.4, longest: float = 0.85
 
 def strokes(rng: Rng, num_frames: int) -> Floats:
     """Progress `(T,)` of an action done once to three times; the way back is much faster than the way there."""
-    count = min(int(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2])), num_frames // _FRAMES_A_STROKE)
+    count = min(int(rng.choice([1, 2, 3], p=[0.3, 0.4, 0.3])), num_frames // _FRAMES_A_STROKE)
     if count <= 1:
         return once(rng, num_frames)
     there = rng.uniform(0.55, 0.75) / count
@@ -68,7 +68,7 @@ def cycles(rng: Rng, num_frames: int, shortest_period: float, longest_period: fl
 def _sides(rng: Rng) -> list[str]:
     """The arms that act: one or, more often, both."""
     pairs = (("left",), ("right",), ("left", "right"), ("right", "left"))
-    return list(pairs[rng.choice(4, p=[0.2, 0.2, 0.3, 0.3])])
+    return list(pairs[rng.choice(4, p=[0.13, 0.13, 0.37, 0.37])])
 
 
 def _arm_stroke(rng: Rng, num_frames: int, ends: Callable[[str], tuple[Pose, Pose]]) -> Floats:
@@ -78,8 +78,8 @@ def _arm_stroke(rng: Rng, num_frames: int, ends: Callable[[str], tuple[Pose, Pos
     for side in SIDES:
         put(track, random_arm(rng, side))
     sides = _sides(rng)
-    progress = strokes(rng, num_frames)
     staggered = len(sides) == 2 and rng.random() < 0.4
+    progress = once(rng, num_frames) if staggered else strokes(rng, num_frames)
     for number, side in enumerate(sides):
         own = np.clip(2 * progress - number, 0, 1) if staggered else progress
         move(track, list(ends(side)), ease(own) if staggered else own)

@@ -36,18 +36,18 @@ class SceneSettings:
         occluder_probability: part of the videos in which a post or plant stands before the person.
     """
 
-    figure_height: tuple[float, float] = (0.58, 0.74)
+    figure_height: tuple[float, float] = (0.62, 0.78)
     yaw_degrees: tuple[float, float] = (25.0, 70.0)
     elevation_degrees: tuple[float, float] = (4.0, 16.0)
     off_centre: float = 0.08
-    camera_pan: float = 0.05
-    camera_zoom: float = 0.08
-    camera_roll_degrees: float = 2.5
-    camera_shake: float = 0.004
-    light_change: float = 0.15
-    texture: float = 0.75
+    camera_pan: float = 0.025
+    camera_zoom: float = 0.04
+    camera_roll_degrees: float = 1.2
+    camera_shake: float = 0.0012
+    light_change: float = 0.08
+    texture: float = 0.6
     clutter: tuple[int, int] = (2, 7)
-    distractors: tuple[int, int] = (0, 4)
+    distractors: tuple[int, int] = (0, 3)
     distractor_speed: tuple[float, float] = (0.05, 0.40)
     passer_by_probability: float = 0.2
     occluder_probability: float = 0.15
@@ -133,13 +133,13 @@ def draw_camera(rng: Rng, settings: SceneSettings, followed: Floats, width: int,
     """
     n = len(followed)
     amount = rng.uniform(0.2, 1.6, 4)  # some cameras stand nearly still
-    pan_x = settings.camera_pan * width * amount[0] * wander(rng, n, 60, 250)
-    pan_y = 0.4 * settings.camera_pan * width * amount[0] * wander(rng, n, 60, 250)
+    pan_x = settings.camera_pan * width * amount[0] * wander(rng, n, 90, 300)
+    pan_y = 0.4 * settings.camera_pan * width * amount[0] * wander(rng, n, 90, 300)
     shake = settings.camera_shake * width * amount[3]
     centre_x = width / 2 + pan_x + shake * wander(rng, n, 5, 20, 5) + smooth(followed[:, 0], 12.0)
     centre_y = height / 2 + pan_y + shake * wander(rng, n, 5, 20, 5) + smooth(followed[:, 1], 12.0)
-    zoom = np.exp(settings.camera_zoom * amount[1] * wander(rng, n, 70, 300) / np.sqrt(2))
-    roll = np.deg2rad(settings.camera_roll_degrees) * amount[2] * wander(rng, n, 60, 250) / np.sqrt(2)
+    zoom = np.exp(settings.camera_zoom * amount[1] * wander(rng, n, 90, 300) / np.sqrt(2))
+    roll = np.deg2rad(settings.camera_roll_degrees) * amount[2] * wander(rng, n, 90, 300) / np.sqrt(2)
     turn = zoom[:, None, None] * np.stack(
         [np.stack([np.cos(roll), -np.sin(roll)], -1), np.stack([np.sin(roll), np.cos(roll)], -1)], -2
     )

@@ -156,6 +156,9 @@ class DrawSampler(Sampler[Draw]):
         seed: seed of the order.
         rank: which part of the draws is this process's; each process gets every `world_size`-th.
         world_size: how many processes share the draws.
+
+    Raises:
+        ValueError: there is no video, or there are fewer draws than processes.
     """
 
     def __init__(
@@ -164,6 +167,11 @@ class DrawSampler(Sampler[Draw]):
         self.video_ids = video_ids
         if not len(self.video_ids):
             raise ValueError("there is no video to draw from; check the split and the minimum length")
+        if draws_per_epoch < world_size:
+            raise ValueError(
+                f"draws_per_epoch ({draws_per_epoch}) must be at least the number of processes ({world_size}); "
+                f"use fewer devices or set steps_per_epoch"
+            )
         self.draws_per_epoch = draws_per_epoch - draws_per_epoch % world_size
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self.epoch = 0

@@ -27,7 +27,7 @@ def knn_predict(
     similarity_QG = F.normalize(queries_QD, dim=1) @ F.normalize(gallery_GD, dim=1).T
     nearest = similarity_QG.topk(k, dim=1)
     weights_QK = (nearest.values / temperature).exp()
-    votes_QL = torch.zeros(len(queries_QD), int(gallery_labels_G.max()) + 1)
+    votes_QL = weights_QK.new_zeros(len(queries_QD), int(gallery_labels_G.max()) + 1)
     votes_QL.scatter_add_(1, gallery_labels_G[nearest.indices], weights_QK)
     return votes_QL.argmax(dim=1)
 

@@ -3,7 +3,6 @@
 actors -> prepare -> pretrain -> fine-tune pretrained and from scratch, paired seeds -> evaluate -> report
 """
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +25,9 @@ from sparsedense.models.model_file import load_model
 from sparsedense.models.recogniser import build_recogniser
 from sparsedense.progress import progress_bar
 from sparsedense.report.page import write_report
+from sparsedense.training.machine import describe_environment
 from sparsedense.training.run import pretrain
+from sparsedense.training.run_folder import describe_store, write_json
 
 CONTROL_VIDEOS = 60
 
@@ -38,6 +39,7 @@ class DemoSize:
     Attributes:
         train_per_class: labelled videos a class to draw the few labels from; pretraining sees them without labels.
         test_per_class: test videos a class, of actors that no training video shows.
+        val_per_class: validation videos a class, for the curves; nothing is chosen by them.
         unlabelled: unlabelled videos.
         clips_per_video: clips a video of the final evaluation.
         short_side: shorter side of the stored frames in pixels.
@@ -45,6 +47,7 @@ class DemoSize:
 
     train_per_class: int = 8
     test_per_class: int = 20
+    val_per_class: int = 2
     unlabelled: int = 480
     clips_per_video: int = 3
     short_side: int = 56
@@ -92,14 +95,15 @@ def run_demo(
     )
     watch.seconds |= {"finetune": comparison.finetune_seconds, "evaluate": comparison.evaluate_seconds}
     results = _results(comparison, evidence, experiment, seeds)
+    environment = describe_environment() | {"store": describe_store(store)}
     with watch.stage("report"):
         contact_sheet(store, folder / "contact_sheet.png", rows=len(store.class_names), columns=8, split="train")
         draw_views(store, int(store.videos(split="test")[0]), experiment.clips, folder / "views.png")
         for run in [pretrained.path, *(folder / path for arm in comparison.arms.values() for path in arm.runs)]:
             write_report(run)
-        _save(results, watch, folder)
+        _save(results, environment, watch, folder)
         write_report(folder)
-    _save(results, watch, folder)
+    _save(results, environment, watch, folder)
     return results
 
 
@@ -120,6 +124,7 @@ def _make_store(folder: Path, size: DemoSize, seed: int, watch: Stopwatch) -> Fr
             folder / "actors",
             seed=seed,
             train_per_class=size.train_per_class,
+            val_per_class=size.val_per_class,
             test_per_class=size.test_per_class,
             unlabelled=size.unlabelled,
             progress=advance,
@@ -165,6 +170,8 @@ def _results(
     }
 
 
-def _save(results: dict[str, Any], watch: Stopwatch, folder: Path) -> None:
+def _save(results: dict[str, Any], environment: dict[str, Any], watch: Stopwatch, folder: Path) -> None:
     results["seconds"] = {name: round(seconds, 1) for name, seconds in watch.seconds.items()}
-    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    environment["seconds"] = round(sum(watch.seconds.values()), 1)
+    write_json(folder / "environment.json", environment)
+    write_json(folder / "results.json", results)

@@ -66,7 +66,7 @@ class MetricsFile(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drop what an interrupted run wrote of epochs that will be done again."""
-        if self._path.is_file():
+        if trainer.is_global_zero and self._path.is_file():
             lines = self._path.read_text().splitlines(keepends=True)
             kept = [line for line in lines if json.loads(line)["epoch"] < trainer.current_epoch]
             self._path.write_text("".join(kept))
@@ -74,6 +74,8 @@ class MetricsFile(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the epoch's means and schedule; Lightning calls this after the epoch's validation."""
         assert isinstance(pl_module, SparseDenseModule)
+        if not trainer.is_global_zero:
+            return
         weights = pl_module.plan.weights(trainer.current_epoch)
         metrics = {name: _number(value) for name, value in trainer.callback_metrics.items()}
         epoch = {"epoch": trainer.current_epoch, "step": trainer.global_step}

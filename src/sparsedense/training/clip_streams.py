@@ -38,6 +38,11 @@ class VideoPools:
     validation: NDArray[np.int64]
     too_short: int
 
+    @property
+    def can_validate(self) -> bool:
+        """Whether there is supervision and something to judge it by."""
+        return len(self.labelled) > 0 and len(self.validation) > 0
+
 
 def video_pools(store: FrameStore, experiment: Experiment, phase: Phase) -> VideoPools:
     """Divide a store's videos by their role in a phase.
@@ -103,7 +108,7 @@ class ClipStreams(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
         """Validation clips, or nothing where there are no labels to validate by."""
-        if self.plan.phase is Phase.PRETRAIN or not len(self.pools.validation):
+        if not self.pools.can_validate:
             return []
         experiment = self.experiment
         dataset = EvaluationClips(

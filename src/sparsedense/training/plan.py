@@ -27,11 +27,22 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Loss weights and learning rate over the epochs of one phase."""
+    """Loss weights and learning rate over the epochs of one phase.
+
+    Raises:
+        ValueError: a phase that learns without labels has no loss to do so.
+    """
 
     phase: Phase
     config: PhaseConfig
     objective: ObjectiveConfig
+
+    def __post_init__(self) -> None:
+        if self.phase is not Phase.FINETUNE and max(self.objective.speed, self.objective.consistency) <= 0:
+            raise ValueError(
+                f"objective.speed and objective.consistency are both 0, so that `{self.phase.value}` has nothing to "
+                f"learn from unlabelled videos; set one above 0, or use `finetune`"
+            )
 
     def weights(self, epoch: int) -> CurriculumWeights:
         """Weights of the three losses in an epoch, the objective's factors included, negligible ones set to 0."""
@@ -63,6 +74,9 @@ class TrainingPlan:
         if self.config.weight_schedule == "constant" and self.phase is Phase.PRETRAIN:
             return CurriculumWeights(1.0, 1.0, 0.0)
         weights = curriculum_weights(*self._curriculum_position(epoch))
+        if 0 in (self.objective.speed, self.objective.consistency) and weights.classification == 0:
+            # One of the two alone does not wait for the other, nor hand over to it: no epoch is left without a loss.
+            weights = weights._replace(speed=1.0, consistency=1.0)
         return weights._replace(classification=0.0) if self.phase is Phase.PRETRAIN else weights
 
     def _curriculum_position(self, epoch: int) -> tuple[int, int]:

@@ -1,17 +1,15 @@
 """The three trainings as one function each: a store in, a run folder with a model file out."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch import seed_everything
+from lightning.pytorch.callbacks import Callback
 
 from sparsedense.config import Experiment, load_experiment, save_experiment
 from sparsedense.data.store import FrameStore
@@ -20,10 +18,12 @@ from sparsedense.models.model_file import load_model, save_model
 from sparsedense.models.recogniser import Recogniser, build_recogniser
 from sparsedense.training.callbacks import MetricsFile, ModelAfterEpochs, ProgressBar, Throughput
 from sparsedense.training.clip_streams import ClipStreams, video_pools
-from sparsedense.training.machine import describe_environment, resolve_channels_last, resolve_precision
+from sparsedense.training.engine import best_checkpoint, build_trainer, fit, last_checkpoint, take_best
+from sparsedense.training.machine import describe_environment, resolve_channels_last
 from sparsedense.training.module import SparseDenseModule
 from sparsedense.training.plan import Phase, TrainingPlan
 from sparsedense.training.quiet import quieten_lightning
+from sparsedense.training.run_folder import describe_store, prepare_folder, write_json
 
 KINETICS = "kinetics"
 
@@ -43,10 +43,6 @@ class TrainingRun:
     model: Path
     best_accuracy: float | None
     seconds: float
-
-
-class RunFolderError(Exception):
-    """A run folder that holds a run already, or none to resume; the message says what to do."""
 
 
 class RunOptions(TypedDict, total=False):
@@ -114,15 +110,17 @@ def run_phase(
     frame_store, folder = FrameStore(store), Path(out)
     plan = TrainingPlan(phase, getattr(experiment, phase.value), experiment.objective)
     pools = video_pools(frame_store, experiment, phase)
-    checkpoint = _prepare_folder(folder, resume=resume, overwrite=overwrite)
     seed_everything(experiment.seed, workers=True, verbose=False)
     model = _initial_model(phase, frame_store, experiment, init)
+    checkpoint = prepare_folder(folder, resume=resume, overwrite=overwrite)  # deletes: after all that may be refused
     save_experiment(experiment, folder / "config.yaml")
-    environment = _describe(frame_store, pools.too_short) | {
+    environment = describe_environment() | {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "store": describe_store(frame_store) | {"too_short": pools.too_short},
         "phase": phase.value,
         "init": None if init is None else str(init),
     }
-    _write_json(folder / "environment.json", environment)
+    write_json(folder / "environment.json", environment)
     started = time.perf_counter()
 
     channels_last = resolve_channels_last(experiment.machine)
@@ -131,36 +129,23 @@ def run_phase(
         module.to(memory_format=torch.channels_last_3d)
     provenance = environment | {"experiment": asdict(experiment)}
     throughput = Throughput()
-    has_validation = phase is not Phase.PRETRAIN and len(pools.validation) > 0
-    best = _best_checkpoint(folder) if has_validation else None
-    callbacks: list[Callback] = [throughput, MetricsFile(folder / "metrics.jsonl", throughput)]
-    callbacks += [ModelAfterEpochs(folder, tuple(keep_epochs), provenance), _last_checkpoint(folder)]
-    callbacks += [best] if best else []
-    callbacks += [ProgressBar()] if progress else []
-    trainer = _trainer(folder, experiment, plan, callbacks, progress=progress)
-    _fit(trainer, module, ClipStreams(frame_store, pools, experiment, plan), checkpoint, folder, provenance)
-    best_accuracy = _take_best(module, best)
+    best = best_checkpoint(folder) if plan.config.keep == "best" and pools.can_validate else None
+    callbacks: list[Callback] = [
+        throughput,
+        MetricsFile(folder / "metrics.jsonl", throughput),
+        ModelAfterEpochs(folder, tuple(keep_epochs), provenance),
+        *([best] if best else []),
+        last_checkpoint(folder),  # after the best one, whose state it holds
+        *([ProgressBar()] if progress else []),
+    ]
+    trainer = build_trainer(folder, experiment.machine, plan, callbacks, progress=progress)
+    fit(trainer, module, ClipStreams(frame_store, pools, experiment, plan), checkpoint, folder, provenance)
+    best_accuracy = take_best(module, best)
     seconds = time.perf_counter() - started
     if trainer.is_global_zero:
         save_model(folder / "model.safetensors", module.model, provenance=provenance | {"seconds": seconds})
-        _write_json(folder / "environment.json", environment | {"seconds": seconds})
+        write_json(folder / "environment.json", environment | {"seconds": seconds})
     return TrainingRun(folder, folder / "model.safetensors", best_accuracy, seconds)
-
-
-def _prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> Path | None:
-    """Make the folder; the checkpoint to go on from, if any."""
-    checkpoint = folder / "checkpoints" / "last.ckpt"
-    if resume:
-        if not checkpoint.is_file():
-            raise RunFolderError(f"{folder}: there is no checkpoints/last.ckpt to resume; run without --resume")
-        return checkpoint
-    metrics = folder / "metrics.jsonl"
-    if metrics.exists() and not overwrite:
-        raise RunFolderError(f"{folder} holds a run already; choose another --out, or pass --resume or --overwrite")
-    for stale in (metrics, checkpoint, *folder.glob("checkpoints/best*.ckpt")):
-        stale.unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    return None
 
 
 def _initial_model(phase: Phase, store: FrameStore, experiment: Experiment, init: str | Path | None) -> Recogniser:
@@ -183,94 +168,3 @@ def _initial_model(phase: Phase, store: FrameStore, experiment: Experiment, init
         model = model.with_classes(class_names, dropout=dropout)
     model.clips = clips
     return model.train()
-
-
-def _trainer(
-    folder: Path, experiment: Experiment, plan: TrainingPlan, callbacks: list[Callback], *, progress: bool
-) -> Trainer:
-    machine = experiment.machine
-    return Trainer(
-        accelerator=machine.accelerator,
-        devices=machine.devices,
-        num_nodes=machine.num_nodes,
-        precision=resolve_precision(machine),  # type: ignore[arg-type]
-        max_epochs=plan.config.epochs,
-        gradient_clip_val=plan.config.gradient_clip,
-        callbacks=callbacks,
-        logger=TensorBoardLogger(folder, name="tensorboard", version=""),
-        default_root_dir=folder,
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=10,
-        use_distributed_sampler=False,  # DrawSampler shares the draws itself
-        reload_dataloaders_every_n_epochs=1,  # each epoch draws anew, and the curriculum changes the pool
-    )
-
-
-def _fit(
-    trainer: Trainer,
-    module: SparseDenseModule,
-    streams: ClipStreams,
-    checkpoint: Path | None,
-    folder: Path,
-    provenance: dict[str, Any],
-) -> None:
-    """Train; on Ctrl-C write the weights as they are before stopping."""
-    try:
-        trainer.fit(module, datamodule=streams, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit:
-        # Lightning ends the program itself after Ctrl-C. The last finished epoch's checkpoint is on disk by then.
-        if trainer.is_global_zero:
-            interrupted = provenance | {"interrupted_in_epoch": trainer.current_epoch}
-            save_model(folder / "model.safetensors", module.model, provenance=interrupted)
-        raise KeyboardInterrupt from None
-
-
-def _last_checkpoint(folder: Path) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        dirpath=folder / "checkpoints",
-        filename="last",
-        save_top_k=1,
-        enable_version_counter=False,
-        every_n_epochs=1,
-        save_on_train_epoch_end=True,
-    )
-
-
-def _best_checkpoint(folder: Path) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        dirpath=folder / "checkpoints",
-        filename="best",
-        monitor="validation_accuracy",
-        mode="max",
-        save_top_k=1,
-        enable_version_counter=False,
-    )
-
-
-def _take_best(module: SparseDenseModule, best: ModelCheckpoint | None) -> float | None:
-    """Put the best epoch's weights into the module where validation chose one."""
-    if best is None or not best.best_model_path:
-        return None
-    checkpoint = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
-    module.load_state_dict(checkpoint["state_dict"])
-    return None if best.best_model_score is None else float(best.best_model_score)
-
-
-def _describe(store: FrameStore, too_short: int) -> dict[str, Any]:
-    splits = {str(split): len(store.videos(split=str(split))) for split in sorted(set(store.splits.tolist()))}
-    return describe_environment() | {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "store": {
-            "name": store.path.name,
-            "videos": len(store.videos()),
-            "classes": len(store.class_names),
-            "splits": splits,
-            "too_short": too_short,
-        },
-    }
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")

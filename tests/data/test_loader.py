@@ -1,0 +1,258 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from sparsedense.data.augment import AugmentConfig, CropBox, centre_crop_box, crop_and_resize
+from sparsedense.data.loader import (
+    ClipBatch,
+    ClipConfig,
+    Draw,
+    DrawSampler,
+    EvaluationClips,
+    TrainingClips,
+    collate_pairs,
+    evaluation_loader,
+    training_loader,
+)
+from sparsedense.data.sampling import centre_view_pair, evaluation_clips
+from sparsedense.data.store import FrameStore
+
+CLIPS = ClipConfig(length=8, size=16, min_dense_stride_frames=1.0, evaluation_stride_frames=None)
+WHOLE_FRAME = AugmentConfig(crop_area=(1.0, 1.0), crop_aspect=(1.0, 1.0))
+LAW = settings(deadline=None, max_examples=100)
+
+
+def training_clips(squares: FrameStore, *, seed: int = 0, augment: AugmentConfig | None = None) -> TrainingClips:
+    labelled = squares.videos(split="train")[::2]
+    return TrainingClips(squares, CLIPS, augment or AugmentConfig(), seed=seed, labelled=labelled)
+
+
+def pool(squares: FrameStore) -> NDArray[np.int64]:
+    return squares.videos(split=["train", "unlabelled"], min_frames=CLIPS.min_frames)
+
+
+def batches(squares: FrameStore, *, num_workers: int, batch_size: int = 4) -> list[ClipBatch]:
+    sampler = DrawSampler(pool(squares), draws_per_epoch=18, seed=5)
+    loader = training_loader(training_clips(squares), sampler, batch_size=batch_size, num_workers=num_workers)
+    return list(loader)  # type: ignore[arg-type]  # the loader's type is that of its samples
+
+
+def test_the_length_filter_is_at_least_a_clip() -> None:
+    assert ClipConfig().min_frames == 109
+    assert CLIPS.min_frames == 32
+    assert ClipConfig(length=8, min_dense_stride_frames=0.01).min_frames == 8
+
+
+def test_a_mixed_batch_hides_the_labels_of_all_other_videos(squares: FrameStore) -> None:
+    visible = set(squares.videos(split="train")[::2].tolist())
+    seen = 0
+    for batch in batches(squares, num_workers=0):
+        for video, label in zip(batch["video_id"].tolist(), batch["label"].tolist(), strict=True):
+            assert label == (squares.label_ids[video] if video in visible else -1)
+            seen += label >= 0
+    assert seen > 0
+
+
+def test_a_batch_has_the_shapes_it_says(squares: FrameStore) -> None:
+    made = batches(squares, num_workers=0)
+    assert len(made) == 4, "18 draws are 4 batches of 4; the last 2 are left out"
+    for batch in made:
+        views = ((batch["sparse"], batch["sparse_indices"]), (batch["dense"], batch["dense_indices"]))
+        for clips, indices in views:
+            assert clips.shape == (4, 3, 8, 16, 16)
+            assert clips.dtype == torch.uint8
+            assert indices.shape == (4, 8)
+            assert indices.dtype == torch.int64
+        assert batch["label"].dtype == batch["video_id"].dtype == torch.int64
+
+
+def test_videos_of_different_sizes_come_in_one_batch(squares: FrameStore) -> None:
+    sizes = {squares.frame_size(int(video)) for video in pool(squares)}
+    assert len(sizes) == 2
+    (batch,) = batches(squares, num_workers=0, batch_size=18)
+    assert {squares.frame_size(video) for video in batch["video_id"].tolist()} == sizes
+
+
+def test_the_clips_are_the_frames_of_their_indices(squares: FrameStore) -> None:
+    dataset = training_clips(squares, augment=WHOLE_FRAME)
+    video = int(pool(squares)[0])
+    batch = collate_pairs([dataset[Draw(video, 0, 0)]])
+    height, width = squares.frame_size(video)
+    # A square of the frame's area is higher than the frame, which cuts it.
+    box_width = round((height * width) ** 0.5)
+    boxes = [CropBox(0, left, height, box_width) for left in range(width - box_width + 1)]
+    for clip, indices in (
+        (batch["sparse"][0], batch["sparse_indices"][0]),
+        (batch["dense"][0], batch["dense_indices"][0]),
+    ):
+        frames = squares.read(video, indices.numpy())
+        assert sum(torch.equal(clip, crop_and_resize(frames, box, 16)) for box in boxes) == 1
+
+
+def test_both_views_share_one_crop(squares: FrameStore) -> None:
+    """Where the views have a frame in common, they show it alike."""
+    dataset = training_clips(squares, augment=AugmentConfig(crop_area=(0.2, 0.4)))
+    video, shared = int(pool(squares)[0]), 0
+    for position in range(30):
+        batch = collate_pairs([dataset[Draw(video, 0, position)]])
+        sparse, dense = batch["sparse_indices"][0].tolist(), batch["dense_indices"][0].tolist()
+        for index in set(sparse) & set(dense):
+            shared += 1
+            assert torch.equal(
+                batch["sparse"][0, :, sparse.index(index)], batch["dense"][0, :, dense.index(index)]
+            )
+    assert shared > 10
+
+
+def test_a_sample_does_not_depend_on_workers(squares: FrameStore) -> None:
+    for alone, shared in zip(batches(squares, num_workers=0), batches(squares, num_workers=2), strict=True):
+        for key in alone:
+            assert torch.equal(alone[key], shared[key]), key  # type: ignore[literal-required]
+
+
+def test_a_sample_does_not_depend_on_order(squares: FrameStore) -> None:
+    dataset = training_clips(squares)
+    draws = [Draw(int(video), 3, position) for position, video in enumerate(pool(squares)[:4])]
+    forwards = collate_pairs([dataset[draw] for draw in draws])
+    backwards = collate_pairs([dataset[draw] for draw in reversed(draws)])
+    assert torch.equal(forwards["sparse"], backwards["sparse"].flip(0))
+    assert torch.equal(forwards["dense_indices"], backwards["dense_indices"].flip(0))
+
+
+@pytest.mark.parametrize("other", [Draw(12, 0, 1), Draw(12, 1, 0), "seed"])
+def test_epoch_position_and_seed_each_change_the_sample(squares: FrameStore, other: Draw | str) -> None:
+    video = int(pool(squares)[0])
+    first = collate_pairs([training_clips(squares)[Draw(video, 0, 0)]])
+    if isinstance(other, Draw):
+        second = collate_pairs([training_clips(squares)[other._replace(video_id=video)]])
+    else:
+        second = collate_pairs([training_clips(squares, seed=1)[Draw(video, 0, 0)]])
+    assert not torch.equal(first["sparse"], second["sparse"])
+
+
+@LAW
+@given(count=st.integers(1, 60), seed=st.integers(0, 99), epoch=st.integers(0, 9))
+def test_an_epoch_draws_every_video_once(count: int, seed: int, epoch: int) -> None:
+    videos = np.arange(100, 100 + count)
+    sampler = DrawSampler(videos, draws_per_epoch=count, seed=seed)
+    sampler.set_epoch(epoch)
+    draws = list(sampler)
+    assert sorted(draw.video_id for draw in draws) == videos.tolist()
+    assert [draw.position for draw in draws] == list(range(count))
+    assert {draw.epoch for draw in draws} == {epoch}
+    assert list(sampler) == draws
+
+
+@LAW
+@given(count=st.integers(1, 40), draws=st.integers(1, 150), seed=st.integers(0, 99))
+def test_no_video_comes_again_before_all_have_come(count: int, draws: int, seed: int) -> None:
+    drawn = [draw.video_id for draw in DrawSampler(np.arange(count), draws_per_epoch=draws, seed=seed)]
+    assert len(drawn) == draws
+    for start in range(0, draws, count):
+        turn = drawn[start : start + count]
+        assert len(set(turn)) == len(turn)
+
+
+@LAW
+@given(count=st.integers(1, 40), draws=st.integers(1, 150), world_size=st.integers(1, 9), seed=st.integers(0, 99))
+def test_processes_share_the_draws_without_overlap_or_loss(
+    count: int, draws: int, world_size: int, seed: int
+) -> None:
+    assume(draws >= world_size)
+
+    def part(rank: int, of: int) -> list[Draw]:
+        sampler = DrawSampler(np.arange(count), draws_per_epoch=draws, seed=seed, rank=rank, world_size=of)
+        drawn = list(sampler)
+        assert len(sampler) == len(drawn)
+        return drawn
+
+    parts = [part(rank, world_size) for rank in range(world_size)]
+    assert len({len(one) for one in parts}) == 1, "every process takes as many steps"
+    together = sorted((draw for one in parts for draw in one), key=lambda draw: draw.position)
+    assert together == part(0, 1)[: draws - draws % world_size]
+
+
+def test_a_fraction_takes_a_fresh_part_each_epoch() -> None:
+    sampler = DrawSampler(np.arange(40), draws_per_epoch=10, seed=0)
+    parts, times = [], Counter[int]()
+    for epoch in range(60):
+        sampler.set_epoch(epoch)
+        parts.append(frozenset(draw.video_id for draw in sampler))
+        times.update(parts[-1])
+    assert all(len(part) == 10 for part in parts)
+    assert len(set(parts)) == 60
+    assert set(times) == set(range(40))
+    assert max(times.values()) < 30, "15 on average"
+
+
+def test_orders_differ_by_seed_and_epoch() -> None:
+    def order(seed: int, epoch: int) -> tuple[int, ...]:
+        sampler = DrawSampler(np.arange(30), draws_per_epoch=30, seed=seed)
+        sampler.set_epoch(epoch)
+        return tuple(draw.video_id for draw in sampler)
+
+    assert len({order(0, 0), order(0, 1), order(1, 0), order(1, 1)}) == 4
+
+
+def test_an_empty_pool_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no video to draw from"):
+        DrawSampler(np.array([], dtype=np.int64), draws_per_epoch=4, seed=0)
+
+
+def test_fewer_draws_than_processes_are_an_error() -> None:
+    with pytest.raises(ValueError, match=r"draws_per_epoch \(3\) must be at least the number of processes \(4\)"):
+        DrawSampler(np.arange(9), draws_per_epoch=3, seed=0, world_size=4)
+
+
+def test_evaluation_clips_come_video_by_video(squares: FrameStore) -> None:
+    videos = squares.videos(split="test")[::-1]
+    dataset = EvaluationClips(squares, videos, CLIPS, num_clips=3)
+    assert len(dataset) == 3 * len(videos)
+    loaded = list(evaluation_loader(dataset, batch_size=4, num_workers=0))
+    clips, rows, labels = (torch.cat(parts) for parts in zip(*loaded, strict=True))
+    assert rows.tolist() == [row for row in range(len(videos)) for _ in range(3)]
+    assert labels.tolist() == squares.label_ids[videos][rows.numpy()].tolist()
+    assert clips.dtype == torch.uint8
+    for index in (0, 4, len(dataset) - 1):
+        video = int(videos[index // 3])
+        num_frames = int(squares.num_frames[video])
+        indices = evaluation_clips(num_frames, clip_length=8, stride_frames=num_frames / 32, num_clips=3)[index % 3]
+        box = centre_crop_box(*squares.frame_size(video))
+        assert torch.equal(clips[index], crop_and_resize(squares.read(video, indices), box, 16))
+
+
+def test_evaluation_clips_do_not_depend_on_workers(squares: FrameStore) -> None:
+    dataset = EvaluationClips(squares, squares.videos(split="test"), CLIPS, num_clips=2)
+    alone, shared = (list(evaluation_loader(dataset, batch_size=3, num_workers=count)) for count in (0, 2))
+    assert all(torch.equal(a, b) for one, two in zip(alone, shared, strict=True) for a, b in zip(one, two, strict=True))
+
+
+def test_the_sparse_view_is_one_clip_over_the_whole_video(squares: FrameStore) -> None:
+    videos = squares.videos(split="test", min_frames=8)
+    dataset = EvaluationClips(squares, videos, CLIPS, num_clips=5, view="sparse")
+    assert len(dataset) == len(videos)
+    for row, video in enumerate(videos.tolist()):
+        num_frames = int(squares.num_frames[video])
+        indices = centre_view_pair(num_frames, clip_length=8, skip_ratio=4.0).sparse
+        box = centre_crop_box(*squares.frame_size(video))
+        expected = crop_and_resize(squares.read(video, indices), box, 16)
+        assert torch.equal(dataset[row].frames_THWC.permute(3, 0, 1, 2), expected)
+
+
+@pytest.mark.parametrize("view", ["sparse", "dense"])
+def test_a_video_shorter_than_a_clip_can_be_evaluated(squares: FrameStore, view: str) -> None:
+    short = squares.videos(split="test")[squares.num_frames[squares.videos(split="test")] < 8]
+    assert len(short) == 1
+    dataset = EvaluationClips(squares, short, CLIPS, num_clips=4, view=view)
+    for index in range(len(dataset)):
+        assert dataset[index].frames_THWC.shape == (8, 16, 16, 3)
+
+
+def test_an_unknown_view_is_an_error(squares: FrameStore) -> None:
+    with pytest.raises(ValueError, match=r"view \('spares'\) must be 'dense' or 'sparse'"):
+        EvaluationClips(squares, squares.videos(), CLIPS, num_clips=1, view="spares")

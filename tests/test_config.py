@@ -1,0 +1,108 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sparsedense.config import (
+    Experiment,
+    experiment_from_dict,
+    experiment_to_dict,
+    load_experiment,
+    recipe_names,
+    recipe_path,
+    save_experiment,
+)
+
+
+def test_the_defaults_are_the_papers() -> None:
+    experiment = Experiment()
+    assert (experiment.model.depth, experiment.model.width, experiment.model.last_stage_temporal_stride) == (18, 1.0, 1)
+    assert (experiment.clips.length, experiment.clips.size, experiment.clips.skip_ratio) == (16, 112, 4.0)
+    assert experiment.clips.min_frames == 109
+    assert (experiment.train.epochs, experiment.train.batch_size, experiment.train.fraction_per_epoch) == (150, 13, 0.25)
+    assert (experiment.train.learning_rate, experiment.train.learning_rate_floor) == (1e-3, 1e-4)
+    assert experiment.pretrain.epochs + experiment.finetune.epochs == experiment.train.epochs
+
+
+def test_every_recipe_loads() -> None:
+    assert {"demo", "paper"} <= set(recipe_names())
+    for name in recipe_names():
+        assert isinstance(load_experiment(name), Experiment)
+        first = recipe_path(name).read_text().splitlines()[0]
+        assert first.startswith("# "), "the recipe says what it is"
+
+
+def test_the_recipe_paper_changes_nothing() -> None:
+    assert load_experiment("paper") == Experiment()
+
+
+def test_a_recipe_may_be_a_file_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("clips: {size: 64}\nseed: 3\n")
+    expected = replace(Experiment(), clips=replace(Experiment().clips, size=64), seed=3)
+    assert load_experiment(path) == load_experiment(str(path)) == expected
+    path.write_text("# nothing but a comment\n")
+    assert load_experiment(path) == Experiment()
+
+
+def test_an_unknown_recipe_is_told_with_the_known_ones() -> None:
+    with pytest.raises(FileNotFoundError, match=r"papre is neither a recipe .*\(.*demo, .*paper.*\) nor a YAML file"):
+        load_experiment("papre")
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"clip": {"size": 64}}, "clip"),
+        ({"clips": {"sise": 64}}, "sise"),
+        ({"seeed": 1}, "seeed"),
+    ],
+)
+def test_an_unknown_key_is_told_by_name(values: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=rf"my\.yaml: .*{told}"):
+        experiment_from_dict(values, source="my.yaml")
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"clips": {"size": "large"}}, "size"),
+        ({"train": {"epochs": 1.5}}, "epochs"),
+        ({"objective": {"consistency_kind": "kl"}}, "consistency_kind"),
+        ({"augment": {"crop_area": [0.5]}}, "crop_area"),
+        ({"labels_per_class": "few"}, "labels_per_class"),
+        ({"finetune": {"rate_schedule": "linear"}}, "rate_schedule"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_told_by_name(values: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=rf"mine: .*{told}"):
+        experiment_from_dict(values, source="mine")
+
+
+def test_values_out_of_their_range_are_errors() -> None:
+    with pytest.raises(ValueError, match=r"input \('flow'\) must be one of rgb, residual, both"):
+        load_experiment("paper", model={"input": "flow"})
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_what_is_written_reads_the_same(name: str, tmp_path: Path) -> None:
+    experiment = load_experiment(name, seed=7, clips={"evaluation_stride_frames": None}, machine={"devices": 2})
+    save_experiment(experiment, tmp_path / "config.yaml")
+    assert load_experiment(tmp_path / "config.yaml") == experiment
+    assert experiment_from_dict(experiment_to_dict(experiment)) == experiment
+    assert "!!python" not in (tmp_path / "config.yaml").read_text()
+    written = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert list(written) == list(experiment_to_dict(experiment)), "in the order of the sections"
+
+
+def test_changes_are_merged_into_their_section() -> None:
+    plain, changed = load_experiment("demo"), load_experiment("demo", clips={"size": 32}, labels_per_class=2)
+    assert changed.clips == replace(plain.clips, size=32)
+    assert replace(changed, clips=plain.clips, labels_per_class=None) == plain
+
+
+def test_a_change_does_not_touch_the_next_load() -> None:
+    load_experiment("demo", pretrain={"epochs": 1})
+    assert load_experiment("demo").pretrain.epochs > 1

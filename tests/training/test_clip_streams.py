@@ -1,0 +1,120 @@
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from sparsedense.config import Experiment
+from sparsedense.data.store import FrameStore
+from sparsedense.training.clip_streams import ClipStreams, video_pools
+from sparsedense.training.plan import Phase, TrainingPlan
+from tests.conftest import TRAIN_PER_CLASS, UNLABELLED, VAL_PER_CLASS, tiny_experiment
+
+TRAIN = 3 * TRAIN_PER_CLASS
+
+Streams = Callable[..., ClipStreams]
+
+
+@pytest.fixture
+def streams(squares: FrameStore) -> Streams:
+    def make(phase: Phase, *, epoch: int = 0, rank: int = 0, world_size: int = 1, **changes: Any) -> ClipStreams:
+        experiment = tiny_experiment(**changes)
+        plan = TrainingPlan(phase, getattr(experiment, phase), experiment.objective)
+        made = ClipStreams(squares, video_pools(squares, experiment, phase), experiment, plan)
+        stand_in: Any = SimpleNamespace(current_epoch=epoch, global_rank=rank, world_size=world_size)
+        made.trainer = stand_in
+        return made
+
+    return make
+
+
+def ids(made: ClipStreams) -> list[int]:
+    return [int(video) for batch in made.train_dataloader() for video in batch["video_id"]]
+
+
+def pools_for(squares: FrameStore, phase: Phase, experiment: Experiment | None = None) -> Any:
+    return video_pools(squares, experiment or tiny_experiment(), phase)
+
+
+def test_pretraining_sees_no_label_and_leaves_short_videos_out(squares: FrameStore) -> None:
+    pools = pools_for(squares, Phase.PRETRAIN)
+    assert len(pools.everything) == TRAIN + UNLABELLED
+    assert pools.too_short == 1
+    assert len(pools.labelled) == 0
+    assert squares.num_frames[pools.everything].min() >= tiny_experiment().clips.min_frames
+    assert set(squares.splits[pools.everything]) == {"train", "unlabelled"}
+
+
+@pytest.mark.parametrize("phase", [Phase.FINETUNE, Phase.TRAIN])
+def test_labels_are_those_of_the_training_videos(squares: FrameStore, phase: Phase) -> None:
+    pools = pools_for(squares, phase)
+    assert len(pools.labelled) == TRAIN
+    assert set(squares.splits[pools.labelled]) == {"train"}
+    assert len(pools.validation) == 3 * VAL_PER_CLASS
+    assert set(squares.splits[pools.validation]) == {"val"}
+
+
+def test_few_labels_are_drawn_by_the_seed(squares: FrameStore) -> None:
+    few = [
+        pools_for(squares, Phase.FINETUNE, tiny_experiment(labels_per_class=2, seed=seed)).labelled for seed in (0, 1)
+    ]
+    assert [len(chosen) for chosen in few] == [6, 6]
+    assert set(few[0]) != set(few[1])
+
+
+def test_a_store_without_long_videos_is_an_error(squares: FrameStore) -> None:
+    too_long = tiny_experiment(clips={"min_dense_stride_frames": 50.0})
+    with pytest.raises(ValueError, match=r"no training video of at least 1600 frames .*lower --clips\.skip_ratio"):
+        pools_for(squares, Phase.PRETRAIN, too_long)
+    with pytest.raises(ValueError, match="no labelled training video of at least 1600 frames"):
+        pools_for(squares, Phase.FINETUNE, too_long)
+
+
+def test_the_curriculum_draws_from_all_videos_and_then_from_the_labelled(streams: Streams) -> None:
+    first, later = streams(Phase.TRAIN, epoch=1), streams(Phase.TRAIN, epoch=2)
+    assert set(ids(first)) == set(first.pools.everything.tolist())
+    assert set(ids(later)) == set(later.pools.labelled.tolist())
+    labels = [int(label) for batch in first.train_dataloader() for label in batch["label"]]
+    assert labels.count(-1) == UNLABELLED
+
+
+def test_epochs_draw_anew_and_again_alike(streams: Streams) -> None:
+    orders = [ids(streams(Phase.PRETRAIN, epoch=epoch)) for epoch in (0, 1, 0)]
+    assert orders[0] == orders[2] != orders[1]
+    assert set(orders[0]) == set(orders[1])
+
+
+def test_a_fraction_is_of_the_pool_without_supervision(streams: Streams) -> None:
+    few = {"fraction_per_epoch": 0.5}
+    assert len(ids(streams(Phase.PRETRAIN, pretrain={**few, "batch_size": 9}))) == (TRAIN + UNLABELLED) // 2
+    assert len(ids(streams(Phase.FINETUNE, finetune=few))) == TRAIN
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_steps_make_an_epoch_of_as_many_batches_on_every_process(streams: Streams, world_size: int) -> None:
+    steps = {"steps_per_epoch": 5, "batch_size": 2}
+    drawn = []
+    for rank in range(world_size):
+        made = streams(Phase.FINETUNE, rank=rank, world_size=world_size, finetune=steps)
+        batches = list(made.train_dataloader())
+        assert [len(batch["label"]) for batch in batches] == [2] * 5
+        drawn += [int(video) for batch in batches for video in batch["video_id"]]
+    assert len(drawn) == 10 * world_size
+    assert len(set(drawn)) == min(10 * world_size, TRAIN)
+
+
+def test_validation_is_of_the_validation_videos(streams: Streams) -> None:
+    made = streams(Phase.FINETUNE, validation_clips=2)
+    clips, rows, labels = (torch.cat(parts) for parts in zip(*made.val_dataloader(), strict=True))
+    assert clips.shape == (2 * 3 * VAL_PER_CLASS, 3, 8, 16, 16)
+    assert rows.tolist() == [0, 0, 1, 1, 2, 2]
+    assert labels.tolist() == made.store.label_ids[made.pools.validation].repeat(2).tolist()
+
+
+def test_nothing_is_validated_without_labels(streams: Streams) -> None:
+    assert streams(Phase.PRETRAIN).val_dataloader() == []
+    made = streams(Phase.FINETUNE)
+    made.pools = replace(made.pools, validation=made.pools.validation[:0])
+    assert made.val_dataloader() == []

@@ -1,0 +1,255 @@
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from torch import Tensor
+
+from sparsedense.config import Experiment, experiment_to_dict
+from sparsedense.data.store import FrameStore
+from sparsedense.models.model_file import load_model, read_provenance
+from sparsedense.training.module import SparseDenseModule
+from sparsedense.training.run import TrainingRun, finetune, pretrain, train
+from sparsedense.training.run_folder import RunFolderError
+from tests.conftest import MOTIONS, TRAIN_PER_CLASS, UNLABELLED, tiny_experiment
+
+TIMING = ("clips_per_second", "data_wait")
+
+
+def lines(run: Path, kind: str) -> list[dict[str, Any]]:
+    every = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in every if line["kind"] == kind]
+
+
+def without_timing(run: Path) -> list[dict[str, Any]]:
+    every = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key not in TIMING} for line in every]
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    first, second = load_file(one), load_file(other)
+    assert first.keys() == second.keys()
+    different = [name for name in first if not torch.equal(first[name], second[name])]
+    assert not different
+
+
+def test_a_pretraining_leaves_its_folder(pretrained: TrainingRun) -> None:
+    assert pretrained.model == pretrained.path / "model.safetensors"
+    assert pretrained.best_accuracy is None
+    assert pretrained.seconds > 0
+    for name in ("config.yaml", "metrics.jsonl", "environment.json", "checkpoints/last.ckpt", "model.safetensors"):
+        assert (pretrained.path / name).is_file(), name
+    assert list(pretrained.path.glob("tensorboard/**/events.out.tfevents*"))
+    model = load_model(pretrained.model)
+    assert model.classifier is None
+    assert model.speed_head is not None
+    assert model.clips["length"] == 8
+
+
+def test_a_finetuning_leaves_its_folder(finetuned: TrainingRun, pretrained: TrainingRun) -> None:
+    assert (finetuned.path / "checkpoints" / "best.ckpt").is_file()
+    model = load_model(finetuned.model)
+    assert model.class_names == tuple(MOTIONS)
+    early = finetuned.path / "model-epoch-001.safetensors"
+    assert read_provenance(early)["epochs_done"] == 1
+    assert load_model(early).class_names == tuple(MOTIONS)
+    assert not (finetuned.path / "model-epoch-002.safetensors").exists()
+    assert json.loads((finetuned.path / "environment.json").read_text())["init"] == str(pretrained.model)
+    assert finetuned.best_accuracy == max(line["accuracy"] for line in lines(finetuned.path, "validation"))
+
+
+def test_the_configuration_written_is_the_one_used(pretrained: TrainingRun) -> None:
+    assert yaml.safe_load((pretrained.path / "config.yaml").read_text()) == experiment_to_dict(tiny_experiment())
+
+
+def test_the_environment_tells_machine_data_and_time(pretrained: TrainingRun) -> None:
+    environment = json.loads((pretrained.path / "environment.json").read_text())
+    assert {"sparsedense", "python", "torch", "lightning", "platform", "cpu", "cores", "gpu", "command"} <= set(environment)
+    assert environment["phase"] == "pretrain"
+    assert environment["seconds"] == pretrained.seconds
+    assert environment["store"] == {
+        "name": "store", "videos": 32, "classes": 3, "too_short": 1,
+        "splits": {"test": 10, "train": 12, "unlabelled": 7, "val": 3},
+    }  # fmt: skip
+    provenance = read_provenance(pretrained.model)
+    assert provenance["store"] == environment["store"]
+    assert provenance["experiment"]["clips"]["size"] == 16  # type: ignore[index]
+
+
+def test_the_metrics_of_a_pretraining(pretrained: TrainingRun) -> None:
+    assert lines(pretrained.path, "validation") == []
+    steps = (3 * TRAIN_PER_CLASS + UNLABELLED) // 6
+    for epoch, line in enumerate(lines(pretrained.path, "train")):
+        assert (line["epoch"], line["step"]) == (epoch, steps * (epoch + 1))
+        assert set(line) == {
+            "kind", "epoch", "step", "loss", "loss_speed", "loss_consistency", "speed_accuracy", "weight_speed",
+            "weight_consistency", "weight_classification", "learning_rate", *TIMING,
+        }  # fmt: skip
+        assert line["loss"] == pytest.approx(line["loss_speed"] + line["loss_consistency"], rel=1e-5)
+        assert 0 <= line["speed_accuracy"] <= 1
+        assert 0 <= line["data_wait"] <= 1
+        assert line["clips_per_second"] > 0
+    assert epoch == 1
+
+
+def test_the_metrics_of_a_finetuning(finetuned: TrainingRun) -> None:
+    train_lines, validation_lines = lines(finetuned.path, "train"), lines(finetuned.path, "validation")
+    assert [line["epoch"] for line in train_lines] == [line["epoch"] for line in validation_lines] == [0, 1]
+    assert {"loss", "loss_classification"} <= set(train_lines[0])
+    assert "loss_speed" not in train_lines[0]
+    for line in validation_lines:
+        assert set(line) == {"kind", "epoch", "step", "loss", "accuracy", "accuracy_top5", "f1"}
+        assert line["accuracy_top5"] == 1
+
+
+def test_the_curriculum_passes_through_its_three_phases(squares_path: Path, tmp_path: Path) -> None:
+    run = train(squares_path, tmp_path / "run", tiny_experiment(), progress=False)
+    done = lines(run.path, "train")
+    losses = [{key.removeprefix("loss_") for key in line if key.startswith("loss_")} for line in done]
+    assert losses[0] == {"speed"}
+    assert losses[1] == losses[2] == {"consistency"}
+    assert all("classification" in present for present in losses[3:])
+    per_epoch = [later["step"] - earlier["step"] for earlier, later in zip([{"step": 0}, *done], done, strict=False)]
+    assert per_epoch == [3, 3, 2, 2, 2, 2], "18 videos, then the 12 that have labels"
+    model = load_model(run.model)
+    assert model.classifier is not None
+    assert model.speed_head is not None
+
+
+@pytest.mark.parametrize("objective", [{"speed": 0.0}, {"consistency": 0.0}])
+def test_the_curriculum_does_with_one_of_its_pretexts(
+    squares_path: Path, tmp_path: Path, objective: dict[str, float]
+) -> None:
+    experiment = tiny_experiment(objective=objective, train={"epochs": 3})
+    run = train(squares_path, tmp_path / "run", experiment, progress=False)
+    (left_out,) = objective
+    assert all(f"loss_{left_out}" not in line for line in lines(run.path, "train"))
+    assert len(lines(run.path, "train")) == 3
+
+
+def test_few_videos_are_learnt_by_heart(squares_path: Path, tmp_path: Path) -> None:
+    settings = {"epochs": 20, "batch_size": 12, "learning_rate": 0.02}
+    colours_stay = {"hue_degrees": 0.0, "grey_probability": 0.0}
+    experiment = tiny_experiment(finetune=settings, augment=colours_stay)
+    run = finetune(squares_path, tmp_path / "run", experiment, progress=False)
+    losses = [line["loss"] for line in lines(run.path, "train")]
+    assert losses[0] == pytest.approx(1.0986, abs=0.05), "ln 3 before anything is learnt"
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_same_seed_gives_the_same_run(squares_path: Path, pretrained: TrainingRun, tmp_path: Path) -> None:
+    again = pretrain(squares_path, tmp_path / "again", tiny_experiment(), progress=False)
+    assert_same_weights(pretrained.model, again.model)
+    assert without_timing(pretrained.path) == without_timing(again.path)
+    other = pretrain(squares_path, tmp_path / "other", tiny_experiment(seed=1), progress=False)
+    assert without_timing(other.path) != without_timing(again.path)
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_resumed_run_equals_the_uninterrupted_one(squares_path: Path, tmp_path: Path, keep: str) -> None:
+    def settings(epochs: int) -> Experiment:
+        return tiny_experiment(finetune={"epochs": epochs, "keep": keep})
+
+    whole = finetune(squares_path, tmp_path / "whole", settings(3), progress=False)
+    finetune(squares_path, tmp_path / "parts", settings(1), progress=False)
+    resumed = finetune(squares_path, tmp_path / "parts", settings(3), resume=True, progress=False)
+    assert without_timing(whole.path) == without_timing(resumed.path)
+    assert_same_weights(whole.model, resumed.model)
+    assert whole.best_accuracy == resumed.best_accuracy
+    if keep == "best":
+        accuracies = [line["accuracy"] for line in lines(whole.path, "validation")]
+        assert max(accuracies[1:]) <= accuracies[0], "the case that matters: the best epoch is before the interruption"
+
+
+def test_ctrl_c_keeps_the_weights_and_can_be_resumed(
+    squares_path: Path, pretrained: TrainingRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training_step = SparseDenseModule.training_step
+    handler = signal.getsignal(signal.SIGINT)
+
+    def interrupted(self: SparseDenseModule, batch: Any, batch_index: int) -> Tensor:
+        if self.current_epoch == 1 and batch_index == 1:
+            raise KeyboardInterrupt
+        return training_step(self, batch, batch_index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SparseDenseModule, "training_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(squares_path, tmp_path / "run", tiny_experiment(), progress=False)
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
+    assert read_provenance(tmp_path / "run" / "model.safetensors")["interrupted_in_epoch"] == 1
+    assert load_model(tmp_path / "run" / "model.safetensors").speed_head is not None
+    assert signal.getsignal(signal.SIGINT) is handler, "the next Ctrl-C works as before"
+    resumed = pretrain(squares_path, tmp_path / "run", tiny_experiment(), resume=True, progress=False)
+    assert_same_weights(pretrained.model, resumed.model)
+    assert without_timing(pretrained.path) == without_timing(resumed.path)
+
+
+def test_a_run_is_not_overwritten_unasked(squares_path: Path, tmp_path: Path) -> None:
+    experiment = tiny_experiment(pretrain={"epochs": 1})
+    with pytest.raises(RunFolderError, match=r"run: there is no checkpoints/last\.ckpt to resume; run without --resume"):
+        pretrain(squares_path, tmp_path / "run", experiment, resume=True, progress=False)
+    pretrain(squares_path, tmp_path / "run", experiment, progress=False)
+    before = (tmp_path / "run" / "metrics.jsonl").read_text()
+    with pytest.raises(RunFolderError, match="run holds a run already; .*--resume or --overwrite"):
+        pretrain(squares_path, tmp_path / "run", experiment, progress=False)
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == before
+    pretrain(squares_path, tmp_path / "run", experiment, overwrite=True, progress=False)
+    assert len(lines(tmp_path / "run", "train")) == 1
+
+
+def test_overwriting_leaves_nothing_of_the_old_run(squares_path: Path, tmp_path: Path) -> None:
+    old = tiny_experiment(finetune={"epochs": 1})
+    run = finetune(squares_path, tmp_path / "run", old, keep_epochs=(1,), progress=False)
+    (run.path / "evaluation.json").write_text("{}")
+    pretrain(squares_path, run.path, tiny_experiment(pretrain={"epochs": 1}), overwrite=True, progress=False)
+    assert not (run.path / "model-epoch-001.safetensors").exists()
+    assert not (run.path / "evaluation.json").exists()
+    assert len(list(run.path.glob("tensorboard/**/events.out.tfevents*"))) == 1
+
+
+def test_a_wrong_start_is_told_before_the_old_run_is_touched(
+    squares_path: Path, pretrained: TrainingRun, tmp_path: Path
+) -> None:
+    run = finetune(squares_path, tmp_path / "run", tiny_experiment(finetune={"epochs": 1}), progress=False)
+    residual = tiny_experiment(model={"input": "residual"})
+    with pytest.raises(ValueError, match=r"has the encoder .*input='rgb'.* asks for .*input='residual'.*--model\.\*"):
+        finetune(squares_path, run.path, residual, init=pretrained.model, overwrite=True, progress=False)
+    assert (run.path / "metrics.jsonl").is_file()
+    assert run.model.is_file()
+
+
+def test_finetuning_starts_from_the_pretrained_encoder(
+    squares_path: Path, pretrained: TrainingRun, tmp_path: Path
+) -> None:
+    still = tiny_experiment(finetune={"epochs": 1, "learning_rate": 1e-12})
+    started = finetune(squares_path, tmp_path / "init", still, init=pretrained.model, progress=False)
+    scratch = finetune(squares_path, tmp_path / "scratch", still, progress=False)
+    expected = dict(load_model(pretrained.model).named_parameters())
+    for run, same in ((started, True), (scratch, False)):
+        found = dict(load_model(run.model).named_parameters())
+        for name in ("encoder.backbone.stem.0.weight", "speed_head.linear.weight"):
+            assert torch.allclose(found[name], expected[name], atol=1e-6) is same, (run.path.name, name)
+
+
+def test_both_starts_get_the_same_videos_in_the_same_order(
+    squares: FrameStore, pretrained: TrainingRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a comparison of arms rests on."""
+    seen: list[list[Any]] = [[], []]
+    training_step = SparseDenseModule.training_step
+    for arm, init in enumerate((None, pretrained.model)):
+
+        def spy(self: SparseDenseModule, batch: Any, index: int, arm: int = arm) -> Tensor:
+            seen[arm] += [batch["video_id"].tolist(), batch["dense_indices"].tolist(), self._step_seed()]
+            return training_step(self, batch, index)
+
+        monkeypatch.setattr(SparseDenseModule, "training_step", spy)
+        settings = tiny_experiment(labels_per_class=2, finetune={"epochs": 2, "batch_size": 3})
+        finetune(squares.path, tmp_path / str(arm), settings, init=init, progress=False)
+    assert len(seen[0]) == 12
+    assert seen[0] == seen[1]
