@@ -125,6 +125,4 @@ def finetuned(pretrained: "TrainingRun", squares_path: Path, tmp_path_factory: p
     from sparsedense.training.run import finetune
 
     out = tmp_path_factory.mktemp("runs") / "finetune"
-    return finetune(
-        squares_path, out, tiny_experiment(), init=pretrained.model, keep_epochs=(1,), progress=False
-    )
+    return finetune(squares_path, out, tiny_experiment(), init=pretrained.model, keep_epochs=(1,), progress=False)

@@ -21,7 +21,11 @@ def test_the_defaults_are_the_papers() -> None:
     assert (experiment.model.depth, experiment.model.width, experiment.model.last_stage_temporal_stride) == (18, 1.0, 1)
     assert (experiment.clips.length, experiment.clips.size, experiment.clips.skip_ratio) == (16, 112, 4.0)
     assert experiment.clips.min_frames == 109
-    assert (experiment.train.epochs, experiment.train.batch_size, experiment.train.fraction_per_epoch) == (150, 13, 0.25)
+    assert (experiment.train.epochs, experiment.train.batch_size, experiment.train.fraction_per_epoch) == (
+        150,
+        13,
+        0.25,
+    )
     assert (experiment.train.learning_rate, experiment.train.learning_rate_floor) == (1e-3, 1e-4)
     assert experiment.pretrain.epochs + experiment.finetune.epochs == experiment.train.epochs
 

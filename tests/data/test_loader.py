@@ -39,7 +39,7 @@ def pool(squares: FrameStore) -> NDArray[np.int64]:
 def batches(squares: FrameStore, *, num_workers: int, batch_size: int = 4) -> list[ClipBatch]:
     sampler = DrawSampler(pool(squares), draws_per_epoch=18, seed=5)
     loader = training_loader(training_clips(squares), sampler, batch_size=batch_size, num_workers=num_workers)
-    return list(loader)  # type: ignore[arg-type]  # the loader's type is that of its samples
+    return list(loader)
 
 
 def test_the_length_filter_is_at_least_a_clip() -> None:
@@ -103,9 +103,7 @@ def test_both_views_share_one_crop(squares: FrameStore) -> None:
         sparse, dense = batch["sparse_indices"][0].tolist(), batch["dense_indices"][0].tolist()
         for index in set(sparse) & set(dense):
             shared += 1
-            assert torch.equal(
-                batch["sparse"][0, :, sparse.index(index)], batch["dense"][0, :, dense.index(index)]
-            )
+            assert torch.equal(batch["sparse"][0, :, sparse.index(index)], batch["dense"][0, :, dense.index(index)])
     assert shared > 10
 
 
@@ -160,9 +158,7 @@ def test_no_video_comes_again_before_all_have_come(count: int, draws: int, seed:
 
 @LAW
 @given(count=st.integers(1, 40), draws=st.integers(1, 150), world_size=st.integers(1, 9), seed=st.integers(0, 99))
-def test_processes_share_the_draws_without_overlap_or_loss(
-    count: int, draws: int, world_size: int, seed: int
-) -> None:
+def test_processes_share_the_draws_without_overlap_or_loss(count: int, draws: int, world_size: int, seed: int) -> None:
     assume(draws >= world_size)
 
     def part(rank: int, of: int) -> list[Draw]:

@@ -143,7 +143,9 @@ def test_clips_of_a_known_video() -> None:
     ]  # fmt: skip
 
 
-@given(video=videos().filter(lambda video: video.clip_length % 4 == 0), seed=SEEDS, intervals=st.sampled_from([1, 2, 4]))
+@given(
+    video=videos().filter(lambda video: video.clip_length % 4 == 0), seed=SEEDS, intervals=st.sampled_from([1, 2, 4])
+)
 def test_interval_positions_are_means_of_their_frames(video: Video, seed: int, intervals: int) -> None:
     sparse = pair_of(video, 4.0, seed).sparse
     positions = interval_positions(sparse, intervals)
@@ -175,7 +177,7 @@ def test_errors_tell_the_numbers() -> None:
     for start_frames in (4.0, -0.1):
         with pytest.raises(ValueError, match=rf"start_frames \({start_frames}\) must be in \[0, 4.0\)"):
             sparse_indices(32, clip_length=8, start_frames=start_frames)
-    with pytest.raises(ValueError, match="stride 2.0 from frame 18.0 does not fit a video of 32 frames"):
+    with pytest.raises(ValueError, match=r"stride 2\.0 from frame 18\.0 does not fit a video of 32 frames"):
         dense_indices(32, clip_length=8, stride_frames=2.0, start_frames=18.0)
     with pytest.raises(ValueError, match="stride 0 from"):
         dense_indices(32, clip_length=8, stride_frames=0)

@@ -66,7 +66,7 @@ def test_any_network_is_at_chance_on_frozen_videos(squares: FrameStore, seed: in
     model = tiny_recogniser()
     assert model.speed_head is not None
     torch.manual_seed(seed)
-    nn.init.normal_(model.speed_head.linear.weight)  # type: ignore[arg-type]
+    nn.init.normal_(model.speed_head.linear.weight)
     assert speed_controls(model, squares, long_videos(squares)[:6]).frozen == 0.5
 
 

@@ -48,7 +48,8 @@ def test_the_model_is_in_evaluation_mode_meanwhile_and_then_as_before(squares: F
 
     def spy(clips: Tensor) -> Tensor:
         modes.append((model.training, torch.is_grad_enabled()))
-        return model(clips)
+        logits: Tensor = model(clips)
+        return logits
 
     statistics = model.state_dict()["encoder.backbone.stem.1.running_mean"].clone()
     clip_outputs(model, squares, squares.videos(split="val"), spy, num_clips=1, num_workers=0)

@@ -5,14 +5,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from sparsedense.data.store import FrameStore
 from sparsedense.evaluation.knn import knn_accuracy, knn_predict
 from tests.evaluation.colour_model import colour_recogniser, tiny_recogniser
 
+Vectors = NDArray[np.float64]
 
-def by_hand(gallery: np.ndarray, labels: np.ndarray, query: np.ndarray, k: int, temperature: float) -> int:
-    def cosine(a: np.ndarray, b: np.ndarray) -> float:
+
+def by_hand(gallery: Vectors, labels: NDArray[np.int64], query: Vectors, k: int, temperature: float) -> int:
+    def cosine(a: Vectors, b: Vectors) -> float:
         return float(a @ b / math.sqrt(float(a @ a) * float(b @ b)))
 
     nearest = sorted(range(len(gallery)), key=lambda row: -cosine(gallery[row], query))[:k]
@@ -20,7 +23,7 @@ def by_hand(gallery: np.ndarray, labels: np.ndarray, query: np.ndarray, k: int, 
         label: sum(math.exp(cosine(gallery[row], query) / temperature) for row in nearest if labels[row] == label)
         for label in set(labels.tolist())
     }
-    return max(votes, key=lambda label: votes[label])
+    return int(max(votes, key=lambda label: votes[label]))
 
 
 @settings(deadline=None, max_examples=40)

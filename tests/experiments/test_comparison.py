@@ -34,7 +34,9 @@ def test_equal_differences_have_an_interval_of_no_width() -> None:
 
 
 def test_exchanging_the_arms_changes_the_sign() -> None:
-    forwards, backwards = (paired_difference(*arms) for arms in pairwise([[0.5, 0.9, 0.7], [0.4, 0.6, 0.8], [0.5, 0.9, 0.7]]))
+    forwards, backwards = (
+        paired_difference(*arms) for arms in pairwise([[0.5, 0.9, 0.7], [0.4, 0.6, 0.8], [0.5, 0.9, 0.7]])
+    )
     assert forwards["mean"] == pytest.approx(-backwards["mean"])
     assert forwards["low"] == pytest.approx(-backwards["high"])
 

@@ -14,7 +14,9 @@ from sparsedense.training.machine import (
 
 def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, cuda_bf16: bool = False, cpu_bf16: bool = False) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or cuda_bf16)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or cuda_bf16
+    )
     monkeypatch.setattr(machine, "cpu_computes_bfloat16", lambda: cpu_bf16)
 
 
@@ -46,7 +48,9 @@ def test_channels_last_goes_with_a_gpu_or_bfloat16(monkeypatch: pytest.MonkeyPat
 
 def test_cuda_is_used_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, cuda=True)
-    assert [uses_cuda(MachineConfig(accelerator=name)) for name in ("auto", "gpu", "cuda", "cpu")] == [True] * 3 + [False]
+    assert [uses_cuda(MachineConfig(accelerator=name)) for name in ("auto", "gpu", "cuda", "cpu")] == [True] * 3 + [
+        False
+    ]
     pretend(monkeypatch, cuda=False)
     assert not uses_cuda(MachineConfig())
 

@@ -191,7 +191,9 @@ def test_the_consistency_loss_gets_positions_in_frames(batch: ClipBatch, monkeyp
     assert torch.equal(dense_frame[3], batch["dense"][3, :, 4].float() / 255)
 
 
-@pytest.mark.parametrize(("frames", "intervals", "centres"), [(16, 4, [2, 6, 10, 14]), (8, 2, [2, 6]), (6, 6, range(6))])
+@pytest.mark.parametrize(
+    ("frames", "intervals", "centres"), [(16, 4, [2, 6, 10, 14]), (8, 2, [2, 6]), (6, 6, range(6))]
+)
 def test_centre_frames(frames: int, intervals: int, centres: list[int]) -> None:
     numbered = torch.arange(frames, dtype=torch.uint8).view(1, 1, frames, 1, 1).expand(2, 3, frames, 4, 5)
     sparse, dense = centre_frames(numbered, numbered + 100, intervals)

@@ -68,7 +68,9 @@ def test_the_configuration_written_is_the_one_used(pretrained: TrainingRun) -> N
 
 def test_the_environment_tells_machine_data_and_time(pretrained: TrainingRun) -> None:
     environment = json.loads((pretrained.path / "environment.json").read_text())
-    assert {"sparsedense", "python", "torch", "lightning", "platform", "cpu", "cores", "gpu", "command"} <= set(environment)
+    assert {"sparsedense", "python", "torch", "lightning", "platform", "cpu", "cores", "gpu", "command"} <= set(
+        environment
+    )
     assert environment["phase"] == "pretrain"
     assert environment["seconds"] == pretrained.seconds
     assert environment["store"] == {
@@ -132,9 +134,9 @@ def test_the_curriculum_does_with_one_of_its_pretexts(
 
 
 def test_few_videos_are_learnt_by_heart(squares_path: Path, tmp_path: Path) -> None:
-    settings = {"epochs": 20, "batch_size": 12, "learning_rate": 0.02}
-    colours_stay = {"hue_degrees": 0.0, "grey_probability": 0.0}
-    experiment = tiny_experiment(finetune=settings, augment=colours_stay)
+    settings = {"epochs": 20, "batch_size": 6, "learning_rate": 0.01}
+    unvaried = {"crop_area": [1.0, 1.0], "brightness": 0.0, "hue_degrees": 0.0, "grey_probability": 0.0}
+    experiment = tiny_experiment(finetune=settings, augment=unvaried)
     run = finetune(squares_path, tmp_path / "run", experiment, progress=False)
     losses = [line["loss"] for line in lines(run.path, "train")]
     assert losses[0] == pytest.approx(1.0986, abs=0.05), "ln 3 before anything is learnt"
@@ -154,12 +156,14 @@ def test_a_resumed_run_equals_the_uninterrupted_one(squares_path: Path, tmp_path
     def settings(epochs: int) -> Experiment:
         return tiny_experiment(finetune={"epochs": epochs, "keep": keep})
 
-    whole = finetune(squares_path, tmp_path / "whole", settings(3), progress=False)
+    whole = finetune(squares_path, tmp_path / "whole", settings(3), keep_epochs=(1, 3), progress=False)
     finetune(squares_path, tmp_path / "parts", settings(1), progress=False)
     resumed = finetune(squares_path, tmp_path / "parts", settings(3), resume=True, progress=False)
     assert without_timing(whole.path) == without_timing(resumed.path)
     assert_same_weights(whole.model, resumed.model)
     assert whole.best_accuracy == resumed.best_accuracy
+    kept = {"best": "model-epoch-001.safetensors", "last": "model-epoch-003.safetensors"}[keep]
+    assert_same_weights(whole.model, whole.path / kept)
     if keep == "best":
         accuracies = [line["accuracy"] for line in lines(whole.path, "validation")]
         assert max(accuracies[1:]) <= accuracies[0], "the case that matters: the best epoch is before the interruption"
@@ -191,11 +195,13 @@ def test_ctrl_c_keeps_the_weights_and_can_be_resumed(
 
 def test_a_run_is_not_overwritten_unasked(squares_path: Path, tmp_path: Path) -> None:
     experiment = tiny_experiment(pretrain={"epochs": 1})
-    with pytest.raises(RunFolderError, match=r"run: there is no checkpoints/last\.ckpt to resume; run without --resume"):
+    with pytest.raises(
+        RunFolderError, match=r"run: there is no checkpoints/last\.ckpt to resume; run without --resume"
+    ):
         pretrain(squares_path, tmp_path / "run", experiment, resume=True, progress=False)
     pretrain(squares_path, tmp_path / "run", experiment, progress=False)
     before = (tmp_path / "run" / "metrics.jsonl").read_text()
-    with pytest.raises(RunFolderError, match="run holds a run already; .*--resume or --overwrite"):
+    with pytest.raises(RunFolderError, match=r"run holds a run already; .*--resume or --overwrite"):
         pretrain(squares_path, tmp_path / "run", experiment, progress=False)
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == before
     pretrain(squares_path, tmp_path / "run", experiment, overwrite=True, progress=False)
@@ -234,6 +240,9 @@ def test_finetuning_starts_from_the_pretrained_encoder(
         found = dict(load_model(run.model).named_parameters())
         for name in ("encoder.backbone.stem.0.weight", "speed_head.linear.weight"):
             assert torch.allclose(found[name], expected[name], atol=1e-6) is same, (run.path.name, name)
+    batches = "encoder.backbone.stem.1.num_batches_tracked"
+    before, after = (int(load_file(run.model)[batches]) for run in (pretrained, started))
+    assert after == before + 2, "BatchNorm goes on learning: the loaded model is in training mode"
 
 
 def test_both_starts_get_the_same_videos_in_the_same_order(

@@ -74,7 +74,7 @@ def draw_timeline(rng: Rng, *, fps: float) -> tuple[Floats, list[Segment]]:
         sitting = (sitting or label == "sit_down") and label != "stand_up"
         hold(rng.uniform(0.6, 5.0))
     hold((length - sum(map(len, parts))) / fps)
-    poses = np.concatenate(parts)
+    poses = np.concatenate(parts)[:length]  # the last pause may be too long, but never an action
     return poses + sway(rng, len(poses)), segments
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from sparsedense.data.store import FrameStore
 
-
-# What a run and its evaluation leave, and a new run might not replace; other files in the folder are not ours to delete.
+# What a run and its evaluation leave and a new run might not replace. Other files in the folder are not ours to delete.
 _OVERWRITTEN = (
     "metrics.jsonl",
     "checkpoints/*.ckpt",
