@@ -22,20 +22,25 @@ def demo(arguments: Sequence[str]) -> None:
     """See the whole idea work on generated videos, in minutes."""
 
     def command(
-        out: Path = Path("runs/demo"), recipe: str = "demo", seeds: list[int] = DEMO_SEEDS, overwrite: bool = False
+        out: Path = Path("runs/demo"),
+        recipe: str = "demo",
+        labels_per_class: int = 3,
+        seeds: list[int] = DEMO_SEEDS,
+        overwrite: bool = False,
     ) -> None:
         """Generate videos, pretrain, fine-tune from the pretrained and from random weights, compare, and report.
 
         Args:
             out: the folder to write.
             recipe: name of a recipe or a YAML file.
+            labels_per_class: labelled training videos a class.
             seeds: paired seeds of the comparison.
             overwrite: delete a demo that is in the folder.
         """
-        from sparsedense.config import load_experiment
-        from sparsedense.experiments.demo import run_demo
+        from sparsedense.experiments.demo import demo_experiment, run_demo
 
-        results = run_demo(out, experiment=load_experiment(recipe), seeds=seeds, overwrite=overwrite)
+        experiment = demo_experiment(recipe, labels_per_class)
+        results = run_demo(out, experiment=experiment, seeds=seeds, overwrite=overwrite)
         print_results(results, out)
 
     parse_function(command, "demo", arguments)

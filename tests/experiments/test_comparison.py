@@ -60,7 +60,10 @@ def test_every_metric_has_its_difference() -> None:
     assert means == pytest.approx({"accuracy": 0.3, "f1": 0.15, "accuracy_first_epoch": 0.0, "f1_first_epoch": 0.2})
 
 
-def test_two_arms_are_compared_over_two_seeds(squares: FrameStore, pretrained: TrainingRun, tmp_path: Path) -> None:
+@pytest.mark.parametrize("parallel_runs", [1, 2])
+def test_two_arms_are_compared_over_two_seeds(
+    squares: FrameStore, pretrained: TrainingRun, tmp_path: Path, parallel_runs: int
+) -> None:
     result = compare_arms(
         squares,
         tmp_path,
@@ -68,12 +71,12 @@ def test_two_arms_are_compared_over_two_seeds(squares: FrameStore, pretrained: T
         arms={"scratch": None, "pretrained": pretrained.model},
         seeds=[0, 3],
         clips_per_video=1,
+        parallel_runs=parallel_runs,
         progress=False,
     )
     assert list(result.arms) == ["scratch", "pretrained"]
     assert result.test_videos == len(squares.videos(split="test"))
-    assert result.finetune_seconds > 0
-    assert result.evaluate_seconds > 0
+    assert result.seconds > 0
     for name, arm in result.arms.items():
         assert arm.runs == [f"finetune/{name}-seed0", f"finetune/{name}-seed3"]
         for number, run in enumerate(arm.runs):

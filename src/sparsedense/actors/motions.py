@@ -28,7 +28,7 @@ def ease(x: Floats) -> Floats:
     return x**3 * (10 - 15 * x + 6 * x**2)
 
 
-def once(rng: Rng, num_frames: int, shortest: float = 0.4, longest: float = 0.85) -> Floats:
+def once(rng: Rng, num_frames: int, shortest: float = 0.55, longest: float = 0.9) -> Floats:
     """Progress `(T,)` of an action that happens once in a random part of the video, with holds before and after."""
     length = rng.uniform(shortest, longest)
     start = rng.uniform(0.03, 0.97 - length)

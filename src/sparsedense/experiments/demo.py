@@ -25,11 +25,12 @@ from sparsedense.models.model_file import load_model
 from sparsedense.models.recogniser import build_recogniser
 from sparsedense.progress import progress_bar
 from sparsedense.report.page import write_report
-from sparsedense.training.machine import describe_environment
+from sparsedense.training.machine import describe_environment, uses_cuda
 from sparsedense.training.run import pretrain
 from sparsedense.training.run_folder import describe_store, write_json
 
 CONTROL_VIDEOS = 60
+PARALLEL_RUNS = 2
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def run_demo(
 
     Args:
         out: the folder.
-        experiment: the settings; the recipe `demo` if not given.
+        experiment: the settings; `demo_experiment()` if not given.
         seeds: paired seeds of the comparison.
         size: numbers of videos and clips.
         overwrite: delete a demo that is in the folder.
@@ -76,7 +77,7 @@ def run_demo(
         FileExistsError: the folder holds something else than a demo, or a demo and `overwrite` is false.
     """
     folder, size = Path(out), size or DemoSize()
-    experiment = experiment or load_experiment("demo")
+    experiment = experiment or demo_experiment()
     _clear(folder, overwrite=overwrite)
     watch = Stopwatch()
     store = _make_store(folder, size, experiment.seed, watch)
@@ -91,9 +92,10 @@ def run_demo(
         arms={"scratch": None, "pretrained": pretrained.model},
         seeds=seeds,
         clips_per_video=size.clips_per_video,
+        parallel_runs=1 if uses_cuda(experiment.machine) else PARALLEL_RUNS,
         progress=progress,
     )
-    watch.seconds |= {"finetune": comparison.finetune_seconds, "evaluate": comparison.evaluate_seconds}
+    watch.seconds["finetune and evaluate"] = comparison.seconds
     results = _results(comparison, evidence, experiment, seeds)
     environment = describe_environment() | {"store": describe_store(store)}
     with watch.stage("report"):
@@ -105,6 +107,11 @@ def run_demo(
         write_report(folder)
     _save(results, environment, watch, folder)
     return results
+
+
+def demo_experiment(recipe: str | Path = "demo", labels_per_class: int = 3) -> Experiment:
+    """Settings of the comparison: few labels, and the last epoch's weights, so that nothing is chosen by validation."""
+    return load_experiment(recipe, labels_per_class=labels_per_class, finetune={"keep": "last"})
 
 
 def _clear(folder: Path, *, overwrite: bool) -> None:
