@@ -137,10 +137,10 @@ def test_a_training_from_a_recipe_with_a_flag_behind_it(squares_path: Path, tmp_
 
 
 def test_the_name_of_a_recipe_will_do(squares_path: Path, tmp_path: Path, capsys: Capture) -> None:
-    """The demo's length filter is longer than the squares."""
-    for recipe in (["--recipe", "demo"], ["--recipe=demo"]):
+    """The paper's length filter is longer than the squares."""
+    for recipe in (["--recipe", "paper"], ["--recipe=paper"]):
         assert main(["pretrain", str(squares_path), "--out", str(tmp_path / "run"), *recipe]) == 1
-        assert "no training video of at least 96 frames" in capsys.readouterr().err
+        assert "no training video of at least 109 frames" in capsys.readouterr().err
     assert main(["pretrain", str(squares_path), "--recipe", "dmeo"]) == 1
     assert "dmeo is neither a recipe" in capsys.readouterr().err
 

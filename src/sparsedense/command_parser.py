@@ -35,7 +35,7 @@ def parse_function(function: Callable[..., None], command: str, arguments: Seque
     if out_is_flag:
         parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     flags = {name for name, parameter in inspect.signature(function).parameters.items() if parameter.annotation is bool}
-    function(**vars(parser.instantiate_classes(parser.parse_args(_normalised(arguments, flags)))))
+    function(**vars(parser.instantiate(parser.parse_args(_normalised(arguments, flags)))))
 
 
 def parse_training(phase: str, about: str, arguments: Sequence[str]) -> TrainingArguments:
@@ -65,7 +65,7 @@ def parse_training(phase: str, about: str, arguments: Sequence[str]) -> Training
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     parser.add_argument("--overwrite", action="store_true", help="delete the run that is in --out")
     parser.add_class_arguments(Experiment, as_group=False)
-    parsed = vars(parser.instantiate_classes(parser.parse_args(_with_recipe_path(_normalised(arguments)))))
+    parsed = vars(parser.instantiate(parser.parse_args(_with_recipe_path(_normalised(arguments)))))
     own = {name: parsed.pop(name, None) for name in ("store", "out", "init", "resume", "overwrite")}
     parsed.pop("recipe")
     return TrainingArguments(**own, experiment=Experiment(**parsed))

@@ -165,7 +165,7 @@ def experiment_from_dict(values: dict[str, Any], *, source: str = "configuration
         parsed = parser.parse_object(values)
     except ArgumentError as error:
         raise ValueError(f"{source}: {error}") from error
-    experiment: Experiment = Experiment(**vars(parser.instantiate_classes(parsed)))
+    experiment: Experiment = Experiment(**vars(parser.instantiate(parsed)))
     return experiment
 
 

@@ -36,7 +36,7 @@ class SceneSettings:
         occluder_probability: part of the videos in which a post or plant stands before the person.
     """
 
-    figure_height: tuple[float, float] = (0.66, 0.82)
+    figure_height: tuple[float, float] = (0.66, 0.78)
     yaw_degrees: tuple[float, float] = (25.0, 70.0)
     elevation_degrees: tuple[float, float] = (4.0, 16.0)
     off_centre: float = 0.08
