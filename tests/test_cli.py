@@ -1,11 +1,13 @@
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from sparsedense import __version__
 from sparsedense.cli import COMMANDS, main
+from sparsedense.command_parser import parse_function
 from sparsedense.config import load_experiment, save_experiment
 from sparsedense.data.store import FrameStore
 from sparsedense.training.run import TrainingRun
@@ -187,3 +189,12 @@ def test_a_report_can_be_written_again(finetuned: TrainingRun, tmp_path: Path, c
     assert main(["report", str(run)]) == 0
     assert (run / "report.html").is_file()
     assert "report.html" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("written", [["--test-groups", "anna,ben"], ["--test_groups=[anna,ben]"]])
+def test_a_list_needs_no_brackets(written: list[str]) -> None:
+    def command(source: str, test_groups: Sequence[str] = (), overwrite: bool = False) -> None:
+        """Do it."""
+
+    values = parse_function(command, "prepare", ["videos", *written, "--overwrite"])
+    assert values == {"source": "videos", "test_groups": ["anna", "ben"], "overwrite": True}

@@ -43,110 +43,42 @@ def demo(arguments: Sequence[str]) -> None:
         results = run_demo(out, experiment=experiment, seeds=seeds, overwrite=overwrite)
         print_results(results, out)
 
-    parse_function(command, "demo", arguments)
+    command(**parse_function(command, "demo", arguments))
 
 
 def actors(arguments: Sequence[str]) -> None:
     """Generate videos of people who act, to try things on."""
+    from sparsedense.actors.dataset import make_actors
+    from sparsedense.progress import progress_bar
 
-    def command(
-        out: Path,
-        seed: int = 0,
-        train_per_class: int = 8,
-        val_per_class: int = 0,
-        test_per_class: int = 20,
-        unlabelled: int = 480,
-        untrimmed: int = 0,
-        width: int = 160,
-        height: int = 120,
-        workers: int | None = None,
-        overwrite: bool = False,
-    ) -> None:
-        """Write H.264 videos of people who act in class folders, `unlabelled/` and `videos.csv`.
-
-        Args:
-            out: the folder to write.
-            seed: seed of everything random.
-            train_per_class: labelled training videos of each class.
-            val_per_class: validation videos of each class.
-            test_per_class: test videos of each class, by other actors.
-            unlabelled: videos without label.
-            untrimmed: longer videos with several actions, and their segments as ActivityNet-style JSON.
-            width: of the frames in pixels.
-            height: of the frames in pixels.
-            workers: processes; one a core if not given.
-            overwrite: replace a data set that is in the folder.
-        """
-        options = {name: value for name, value in locals().items() if name != "out"}
-        from sparsedense.actors.dataset import make_actors
-        from sparsedense.progress import progress_bar
-
-        with progress_bar("actors") as advance:
-            make_actors(out, **options, progress=advance)
-        print(f"{out}: next, `sparsedense prepare {out} --out STORE`")
-
-    parse_function(command, "actors", arguments)
+    values = parse_function(make_actors, "actors", arguments, skip={"actions", "settings", "progress"})
+    with progress_bar("actors") as advance:
+        made = make_actors(**values, progress=advance)
+    print(f"{made.videos} videos; next, `sparsedense prepare {made.out} --out STORE`")
 
 
 def prepare(arguments: Sequence[str]) -> None:
     """Decode a folder of videos once into a store of frames."""
+    from sparsedense.data.prepare import PrepareProgress
+    from sparsedense.data.prepare import prepare as prepare_store
+    from sparsedense.progress import progress_bar
 
-    def command(
-        source: Path,
-        out: Path,
-        codec: str = "jpeg",
-        short_side: int = 128,
-        quality: int = 90,
-        min_frames: int = 2,
-        group_pattern: str | None = None,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.2,
-        val_groups: list[str] = [],  # noqa: B006 - read, never changed
-        test_groups: list[str] = [],  # noqa: B006 - read, never changed
-        seed: int = 0,
-        workers: int | None = None,
-        overwrite: bool = False,
-    ) -> None:
-        """Read class folders (and `unlabelled/`) or a CSV, decode every file once, and list the broken ones.
+    values = parse_function(prepare_store, "prepare", arguments, skip={"max_shard_bytes", "progress"})
+    latest: list[PrepareProgress] = []
 
-        Args:
-            source: folder of class folders or of `train/`, `val/`, `test/`, or a CSV or JSONL with path and label.
-            out: folder of the store to make.
-            codec: `jpeg`, or `raw` for uncompressed frames.
-            short_side: shorter side in pixels that larger frames are scaled down to.
-            quality: JPEG quality, 1 to 100.
-            min_frames: videos with fewer frames are rejected.
-            group_pattern: regular expression that finds the group (person, source video) in a file's name.
-            val_fraction: share of the labelled videos to validate on, where the source gives no splits.
-            test_fraction: share of the labelled videos to test on, where the source gives no splits.
-            val_groups: groups to validate on.
-            test_groups: groups to test on.
-            seed: seed of the drawn splits.
-            workers: decoding processes; one a core if not given.
-            overwrite: replace a store that exists.
-        """
-        options = {name: value for name, value in locals().items() if name not in ("source", "out")}
-        from sparsedense.data.prepare import PrepareProgress
-        from sparsedense.data.prepare import prepare as prepare_store
-        from sparsedense.progress import progress_bar
+    def note() -> str:
+        state = latest[-1]
+        rates = f"{state.files_per_second:.1f} files/s  {state.frames_per_second:.0f} frames/s"
+        return rates + (f"  {state.rejected} rejected" if state.rejected else "")
 
-        latest: list[PrepareProgress] = []
+    with progress_bar("prepare", note=note) as advance:
 
-        def note() -> str:
-            state = latest[-1]
-            rates = f"{state.files_per_second:.1f} files/s  {state.frames_per_second:.0f} frames/s"
-            return rates + (f"  {state.rejected} rejected" if state.rejected else "")
+        def show(state: PrepareProgress) -> None:
+            latest[:] = [state]
+            advance(state.done, state.total)
 
-        with progress_bar("prepare", note=note) as advance:
-
-            def show(state: PrepareProgress) -> None:
-                latest[:] = [state]
-                advance(state.done, state.total)
-
-            summary = prepare_store(source, out, **options, progress=show)
-        print_prepared(summary)
-
-    parse_function(command, "prepare", arguments)
+        summary = prepare_store(**values, progress=show)
+    print_prepared(summary)
 
 
 def inspect(arguments: Sequence[str]) -> None:
@@ -180,7 +112,7 @@ def inspect(arguments: Sequence[str]) -> None:
         print_summary(summary)
         print(f"contact sheet: {draw_contact_sheet(store, contact_sheet or store / 'contact_sheet.png')}")
 
-    parse_function(command, "inspect", arguments)
+    command(**parse_function(command, "inspect", arguments))
 
 
 def recipes(arguments: Sequence[str]) -> None:
@@ -195,7 +127,7 @@ def recipes(arguments: Sequence[str]) -> None:
             about = " ".join(line.removeprefix("#").strip() for line in lines if line.startswith("#"))
             print(f"{name:12} {about}")
 
-    parse_function(command, "recipes", arguments)
+    command(**parse_function(command, "recipes", arguments))
 
 
 def pretrain(arguments: Sequence[str]) -> None:
@@ -256,7 +188,7 @@ def evaluate(arguments: Sequence[str]) -> None:
             print_evaluation(result)
             _report_where_possible(folder)
 
-    parse_function(command, "evaluate", arguments)
+    command(**parse_function(command, "evaluate", arguments))
 
 
 def report(arguments: Sequence[str]) -> None:
@@ -272,7 +204,7 @@ def report(arguments: Sequence[str]) -> None:
 
         print(write_report(run))
 
-    parse_function(command, "report", arguments)
+    command(**parse_function(command, "report", arguments))
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
@@ -309,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; a training goes on with the same command and --resume", file=sys.stderr)
         return 130
-    except Exception as error:  # the last stop before the user: shown as a message, with the traceback on request
+    except (ValueError, OSError) as error:  # what the user can mend; anything else is a fault of ours, shown in full
         if os.environ.get("SPARSEDENSE_TRACEBACK"):
             raise
         print(f"error: {error}", file=sys.stderr)

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sparsedense.config import Experiment
@@ -22,20 +22,32 @@ class TrainingArguments:
     experiment: "Experiment"
 
 
-def parse_function(function: Callable[..., None], command: str, arguments: Sequence[str]) -> None:
-    """Call a function with arguments from the command line: required ones by position, others as flags.
+def parse_function(
+    function: Callable[..., object], command: str, arguments: Sequence[str], *, skip: Collection[str] = ()
+) -> dict[str, Any]:
+    """Arguments of a function from the command line: required ones by position, others as flags.
 
     Where a command needs a source and a place to write, the place is the flag `--out`.
+
+    Args:
+        function: its signature and docstring make the help.
+        command: name of the command.
+        arguments: what the user wrote behind it.
+        skip: parameters that are not the user's.
     """
     from jsonargparse import ArgumentParser
 
+    parameters = inspect.signature(function).parameters
     parser = ArgumentParser(prog=f"sparsedense {command}", description=(function.__doc__ or "").splitlines()[0])
-    out_is_flag = list(inspect.signature(function).parameters)[1:2] == ["out"]
-    parser.add_function_arguments(function, as_positional=True, skip={"out"} if out_is_flag else set())
+    out_is_flag = list(parameters)[1:2] == ["out"]
+    parser.add_function_arguments(function, as_positional=True, skip={*skip, *(["out"] if out_is_flag else [])})
     if out_is_flag:
         parser.add_argument("--out", type=Path, required=True, help="the folder to write")
-    flags = {name for name, parameter in inspect.signature(function).parameters.items() if parameter.annotation is bool}
-    function(**vars(parser.instantiate(parser.parse_args(_normalised(arguments, flags)))))
+    kinds = {name: inspect.formatannotation(parameter.annotation) for name, parameter in parameters.items()}
+    flags = {name for name, kind in kinds.items() if kind.strip("'") == "bool"}
+    lists = {name for name, kind in kinds.items() if "Sequence[" in kind or "list[" in kind}
+    parsed = parser.parse_args(_with_lists(_normalised(arguments, flags), lists))
+    return dict(vars(parser.instantiate(parsed)))
 
 
 def parse_training(phase: str, about: str, arguments: Sequence[str]) -> TrainingArguments:
@@ -85,6 +97,24 @@ def _normalised(arguments: Sequence[str], flags: Collection[str] = ()) -> list[s
             equals, value = "=", "true"
         normalised.append(f"--{name}{equals}{value}")
     return normalised
+
+
+def _with_lists(arguments: Sequence[str], lists: Collection[str]) -> list[str]:
+    """Arguments with `--test_groups anna,ben` (or `=anna,ben`) written as the list `[anna,ben]`."""
+    written = list(arguments)
+    for index, argument in enumerate(written):
+        name, equals, value = argument.partition("=")
+        if name.removeprefix("--") not in lists or not name.startswith("--"):
+            continue
+        if equals:
+            written[index] = f"{name}={_bracketed(value)}"
+        elif index + 1 < len(written):
+            written[index + 1] = _bracketed(written[index + 1])
+    return written
+
+
+def _bracketed(value: str) -> str:
+    return value if value.startswith("[") else f"[{value}]"
 
 
 def _with_recipe_path(arguments: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -87,8 +87,8 @@ def prepare(
     group_pattern: str | None = None,
     val_fraction: float = 0.1,
     test_fraction: float = 0.2,
-    val_groups: Collection[str] = (),
-    test_groups: Collection[str] = (),
+    val_groups: Sequence[str] = (),
+    test_groups: Sequence[str] = (),
     seed: int = 0,
     workers: int | None = None,
     overwrite: bool = False,

@@ -21,7 +21,7 @@ FORMAT_KEY = "sparsedense_model"  # its presence says that sparsedense wrote the
 FORMAT_VERSION = 1
 
 
-class ModelFileError(Exception):
+class ModelFileError(ValueError):
     """A model file that is missing, foreign, newer than this version or inconsistent; the message names it."""
 
 

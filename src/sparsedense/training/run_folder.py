@@ -21,7 +21,7 @@ _OVERWRITTEN = (
 )
 
 
-class RunFolderError(Exception):
+class RunFolderError(ValueError):
     """A run folder that holds a run already, or none to resume; the message says what to do."""
 
 

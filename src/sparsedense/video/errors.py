@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-class UnreadableVideoError(Exception):
+class UnreadableVideoError(ValueError):
     """No frame can be had from a file.
 
     Args:
