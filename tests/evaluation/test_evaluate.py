@@ -61,20 +61,35 @@ def test_a_video_is_judged_by_the_mean_of_its_clips_softmax(
     squares: FrameStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Clips whose softmax says 1 on average, while their mean logits and their first clip say 0."""
-    three_clips = torch.tensor([[5.0, 0.0, 0.0], [0.0, 1.5, 0.0], [0.0, 1.5, 0.0]])
+    four_clips = torch.tensor([[5.0, 0.0, 0.0], [0.0, 1.5, 0.0], [0.0, 1.5, 0.0], [0.0, 1.5, 0.0]])
     centred_clip = torch.tensor([[0.0, 0.0, 1.0]])
 
     def outputs(
         _model: object, _store: object, videos: NDArray[np.int64], *_: object, num_clips: int, **__: object
     ) -> Tensor:
-        return (three_clips if num_clips == 3 else centred_clip).expand(len(videos), -1, -1)
+        return (four_clips if num_clips == 4 else centred_clip).expand(len(videos), -1, -1)
 
     monkeypatch.setattr("sparsedense.evaluation.evaluate.clip_outputs", outputs)
-    result = evaluate(tiny_recogniser(), squares, clips_per_video=3)
+    result = evaluate(tiny_recogniser(), squares, clips_per_video=4)
     assert [sum(row) for row in zip(*result.confusion, strict=True)] == [0, sum(TEST_COUNTS), 0]
     assert result.accuracy == pytest.approx(TEST_COUNTS[1] / sum(TEST_COUNTS))
     assert result.clip_accuracy == pytest.approx(TEST_COUNTS[2] / sum(TEST_COUNTS))
-    assert result.clips_per_video == 3
+    assert result.clips_per_video == 4
+
+
+def test_an_odd_number_of_clips_has_the_centred_one_in_its_middle(
+    squares: FrameStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outputs(
+        _model: object, _store: object, videos: NDArray[np.int64], *_: object, num_clips: int, **__: object
+    ) -> Tensor:
+        assert num_clips == 3
+        return torch.tensor([[9.0, 0.0, 0.0], [0.0, 0.0, 1.0], [9.0, 0.0, 0.0]]).expand(len(videos), -1, -1)
+
+    monkeypatch.setattr("sparsedense.evaluation.evaluate.clip_outputs", outputs)
+    result = evaluate(tiny_recogniser(), squares, clips_per_video=3)
+    assert result.clip_accuracy == pytest.approx(TEST_COUNTS[2] / sum(TEST_COUNTS))
+    assert result.accuracy == pytest.approx(TEST_COUNTS[0] / sum(TEST_COUNTS))
 
 
 def test_the_written_file_has_the_keys_that_readers_expect(squares: FrameStore, tmp_path: Path) -> None:

@@ -271,6 +271,7 @@ def evaluation_loader(dataset: EvaluationClips, *, batch_size: int, num_workers:
         batch_size=batch_size,
         num_workers=num_workers,
         collate_fn=collate_clips,
+        persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_one_thread,
     )

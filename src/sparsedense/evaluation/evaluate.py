@@ -92,14 +92,18 @@ def evaluate(
         splits = sorted(set(frame_store.splits.tolist()))
         raise ValueError(f"{frame_store.path}: no labelled video in the split {split!r}; it has {', '.join(splits)}")
     labels = torch.from_numpy(frame_store.label_ids[videos])
-    outputs = {
-        count: clip_outputs(
-            recogniser, frame_store, videos, recogniser, num_clips=count, num_workers=num_workers, progress=progress
-        ).softmax(dim=-1)
-        for count in {clips_per_video, 1}
-    }
-    probabilities = outputs[clips_per_video].mean(dim=1)
-    result = _summary(probabilities, outputs[1][:, 0], labels, frame_store, split, clips_per_video)
+
+    def clip_probabilities(num_clips: int) -> Tensor:
+        logits = clip_outputs(
+            recogniser, frame_store, videos, recogniser, num_clips=num_clips, num_workers=num_workers, progress=progress
+        )
+        return logits.softmax(dim=-1)
+
+    all_clips = clip_probabilities(clips_per_video)
+    # Evenly spaced clips have the centred one among them if their number is odd.
+    centre = all_clips[:, clips_per_video // 2] if clips_per_video % 2 else clip_probabilities(1)[:, 0]
+    probabilities = all_clips.mean(dim=1)
+    result = _summary(probabilities, centre, labels, frame_store, split, clips_per_video)
     if out is not None:
         examples = write_examples(Path(out), frame_store, videos, probabilities, labels, number=num_examples)
         result = replace(result, examples=examples)

@@ -115,7 +115,8 @@ def _verdicts(jobs: Sequence[_Job], parallel_runs: int) -> Iterator[_Verdict]:
     if parallel_runs == 1:
         yield from map(_finetune_and_judge, jobs)
         return
-    silent = [replace(job, progress=False) for job in jobs]
+    # No workers and no bars below these processes: they have all the cores already, and spawned ones spawn slowly.
+    silent = [replace(job, experiment=_without_workers(job.experiment), progress=False) for job in jobs]
     # Spawned, because a process that has used threads must not be forked.
     with ProcessPoolExecutor(parallel_runs, mp_context=get_context("spawn")) as pool:
         yield from pool.map(_finetune_and_judge, silent)
@@ -136,11 +137,16 @@ def _finetune_and_judge(job: _Job) -> _Verdict:
     )
     store = FrameStore(job.store)
     first_model = folder / f"model-epoch-{FIRST_EPOCH:03d}.safetensors"
+    workers, clips = job.experiment.machine.num_workers, job.clips_per_video
     return _Verdict(
-        first=evaluate(first_model, store, clips_per_video=job.clips_per_video),
-        last=evaluate(run.model, store, clips_per_video=job.clips_per_video, out=folder),
+        first=evaluate(first_model, store, clips_per_video=clips, num_workers=workers),
+        last=evaluate(run.model, store, clips_per_video=clips, num_workers=workers, out=folder),
         run=folder.relative_to(job.out).as_posix(),
     )
+
+
+def _without_workers(experiment: Experiment) -> Experiment:
+    return replace(experiment, machine=replace(experiment.machine, num_workers=0))
 
 
 def _add(arm: ArmResults, verdict: _Verdict) -> None:

@@ -49,7 +49,7 @@ class DemoSize:
     train_per_class: int = 8
     test_per_class: int = 20
     val_per_class: int = 2
-    unlabelled: int = 480
+    unlabelled: int = 400
     clips_per_video: int = 3
     short_side: int = 56
 

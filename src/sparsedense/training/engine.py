@@ -13,7 +13,7 @@ from sparsedense.models.model_file import save_model
 from sparsedense.training.clip_streams import ClipStreams
 from sparsedense.training.machine import resolve_precision
 from sparsedense.training.module import SparseDenseModule
-from sparsedense.training.plan import TrainingPlan
+from sparsedense.training.plan import Phase, TrainingPlan
 
 
 def build_trainer(
@@ -35,7 +35,8 @@ def build_trainer(
         num_sanity_val_steps=0,
         log_every_n_steps=10,
         use_distributed_sampler=False,  # DrawSampler shares the draws itself
-        reload_dataloaders_every_n_epochs=1,  # each epoch draws anew, and the curriculum changes the pool
+        # The curriculum changes the pool of videos; elsewhere the loader and its workers serve all epochs.
+        reload_dataloaders_every_n_epochs=1 if plan.phase is Phase.TRAIN else 0,
     )
 
 

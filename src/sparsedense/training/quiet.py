@@ -8,6 +8,7 @@ _HARMLESS = (
     r".*treespec, LeafSpec.*",  # between Lightning and torch
     r".*smaller than the logging interval.*",  # metrics.jsonl has a line for every epoch anyway
     r".*Total length of `list` across ranks is zero.*",  # a pretraining has no validation
+    r".*Consider setting `persistent_workers=True`.*",  # each epoch makes its loader anew
     r".*does not have many workers.*",  # num_workers is the configuration's
     r".*Checkpoint directory .* exists and is not empty.*",  # a resumed or repeated run
 )
