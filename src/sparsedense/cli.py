@@ -54,7 +54,7 @@ def actors(arguments: Sequence[str]) -> None:
     values = parse_function(make_actors, "actors", arguments, skip={"actions", "settings", "progress"})
     with progress_bar("actors") as advance:
         made = make_actors(**values, progress=advance)
-    print(f"{made.videos} videos; next, `sparsedense prepare {made.out} --out STORE`")
+    print(f"{sum(made.videos.values())} videos; next, `sparsedense prepare {made.out} --out STORE`")
 
 
 def prepare(arguments: Sequence[str]) -> None:
