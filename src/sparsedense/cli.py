@@ -239,7 +239,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         COMMANDS[name](rest)
     except KeyboardInterrupt:
-        print("\ninterrupted; a training goes on with the same command and --resume", file=sys.stderr)
+        print(
+            "\ninterrupted; once an epoch was finished, a training goes on with the same command and --resume",
+            file=sys.stderr,
+        )
         return 130
     except (ValueError, OSError) as error:  # what the user can mend; anything else is a fault of ours, shown in full
         if os.environ.get("SPARSEDENSE_TRACEBACK"):
