@@ -107,6 +107,26 @@ def test_both_views_share_one_crop(squares: FrameStore) -> None:
     assert shared > 10
 
 
+def test_without_the_sparse_clip_no_frame_of_it_is_read_and_the_dense_one_is_the_same(
+    squares: FrameStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = Draw(int(pool(squares)[1]), 2, 3)
+    pair = collate_pairs([training_clips(squares)[draw]])
+    frames_read = []
+    read = FrameStore.read
+
+    def spy(store: FrameStore, video_id: int, indices: NDArray[np.int64]) -> torch.Tensor:
+        frames_read.extend(indices.tolist())
+        return read(store, video_id, indices)
+
+    monkeypatch.setattr(FrameStore, "read", spy)
+    alone = collate_pairs([TrainingClips(squares, CLIPS, AugmentConfig(), seed=0, with_sparse=False)[draw]])
+    assert "sparse" not in alone
+    assert frames_read == pair["dense_indices"][0].tolist()
+    assert torch.equal(alone["dense"], pair["dense"])
+    assert torch.equal(alone["dense_indices"], pair["dense_indices"])
+
+
 def test_a_sample_does_not_depend_on_workers(squares: FrameStore) -> None:
     for alone, shared in zip(batches(squares, num_workers=0), batches(squares, num_workers=2), strict=True):
         for key in alone:

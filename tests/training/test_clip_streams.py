@@ -118,3 +118,8 @@ def test_nothing_is_validated_without_labels(streams: Streams) -> None:
     made = streams(Phase.FINETUNE)
     made.pools = replace(made.pools, validation=made.pools.validation[:0])
     assert made.val_dataloader() == []
+
+
+def test_finetuning_reads_no_sparse_clips(streams: Streams) -> None:
+    assert all("sparse" not in batch for batch in streams(Phase.FINETUNE).train_dataloader())
+    assert all("sparse" in batch for batch in streams(Phase.PRETRAIN).train_dataloader())

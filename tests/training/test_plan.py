@@ -120,3 +120,13 @@ def test_rates_of_the_schedules() -> None:
     by_hand = [1.0, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2, 0.0]
     assert [cosine.rate(epoch) for epoch in range(5)] == pytest.approx(by_hand, abs=1e-12)
     assert plan(Phase.PRETRAIN, epochs=1, rate_schedule="cosine", learning_rate=0.5).rate(0) == 0.5
+
+
+def test_a_small_factor_is_not_dropped() -> None:
+    assert plan(Phase.PRETRAIN, epochs=3, speed=1e-4, weight_schedule="constant").weights(0).speed == 1e-4
+
+
+def test_both_views_are_needed_until_only_classes_are_learnt() -> None:
+    curriculum = plan(Phase.TRAIN, epochs=150)
+    assert [curriculum.needs_pair(epoch) for epoch in (0, 50, 149)] == [True, True, False]
+    assert not plan(Phase.FINETUNE, epochs=3).needs_pair(0)

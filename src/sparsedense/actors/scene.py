@@ -88,8 +88,8 @@ def draw_view(rng: Rng, settings: SceneSettings, width: int, height: int) -> Vie
     """Draw where the person stands and from where we look."""
     yaw = np.deg2rad(rng.uniform(*settings.yaw_degrees)) * rng.choice([-1.0, 1.0])
     scale = rng.uniform(*settings.figure_height) * height
-    # Taller people stand lower, so that raised hands stay in the frame.
-    ground_y = 0.5 * height + 0.5 * scale + rng.uniform(0.06, 0.14) * height
+    # Taller people stand lower, so that raised hands stay in the frame; but their feet stay in it too.
+    ground_y = min(height, 0.5 * height + 0.5 * scale + rng.uniform(0.06, 0.14) * height)
     ground_x = width * (0.5 + rng.uniform(-settings.off_centre, settings.off_centre))
     return View(yaw, np.deg2rad(rng.uniform(*settings.elevation_degrees)), scale, (ground_x, ground_y))
 

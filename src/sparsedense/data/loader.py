@@ -8,7 +8,7 @@ order it is made. Shapes: B videos, C = 3, T frames, H = W = the clip's size in 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -69,13 +69,13 @@ class ClipBatch(TypedDict):
     """A batch of both views.
 
     Attributes:
-        sparse, dense: uint8 (B, C, T, H, W), cropped and resized, colours untouched.
+        sparse, dense: uint8 (B, C, T, H, W), cropped and resized, colours untouched; sparse only where asked for.
         sparse_indices, dense_indices: int64 (B, T), frame indices in the video.
         label: int64 (B,), -1 where unknown.
         video_id: int64 (B,).
     """
 
-    sparse: Tensor
+    sparse: NotRequired[Tensor]
     dense: Tensor
     sparse_indices: Tensor
     dense_indices: Tensor
@@ -84,7 +84,7 @@ class ClipBatch(TypedDict):
 
 
 class _Sample(NamedTuple):
-    sparse_THWC: Tensor
+    sparse_THWC: Tensor | None
     dense_THWC: Tensor
     views: ViewPair
     label: int
@@ -102,6 +102,7 @@ class TrainingClips(Dataset[_Sample]):
         augment: how the crop varies.
         seed: with the draw, decides everything random about a sample.
         labelled: ids of the videos whose label may be seen; all others get label -1.
+        with_sparse: read the sparse clip too; classification alone does not look at it.
     """
 
     def __init__(
@@ -112,12 +113,14 @@ class TrainingClips(Dataset[_Sample]):
         *,
         seed: int,
         labelled: NDArray[np.int64] | None = None,
+        with_sparse: bool = True,
     ) -> None:
         self.store, self.clips, self.augment, self.seed = store, clips, augment, seed
+        self.with_sparse = with_sparse
         self.labelled = frozenset([] if labelled is None else labelled.tolist())
 
     def __getitem__(self, draw: Draw) -> _Sample:
-        """The two clips of one draw."""
+        """The clips of one draw; the dense one is the same with and without the sparse one."""
         video_id = draw.video_id
         rng = np.random.default_rng((self.seed, *draw))
         views = random_view_pair(
@@ -126,24 +129,28 @@ class TrainingClips(Dataset[_Sample]):
             skip_ratio=self.clips.skip_ratio,
             rng=rng,
         )
-        both = self.store.read(video_id, np.concatenate([views.sparse, views.dense]))
-        box = random_crop_box(both.shape[-2], both.shape[-1], self.augment, rng)
-        frames_THWC = crop_and_resize(both, box, self.clips.size).permute(1, 2, 3, 0)
+        wanted = [views.dense, views.sparse] if self.with_sparse else [views.dense]
+        frames = self.store.read(video_id, np.concatenate(wanted))
+        box = random_crop_box(frames.shape[-2], frames.shape[-1], self.augment, rng)
+        frames_THWC = crop_and_resize(frames, box, self.clips.size).permute(1, 2, 3, 0)
         label = int(self.store.label_ids[video_id]) if video_id in self.labelled else -1
-        length = self.clips.length
-        return _Sample(frames_THWC[:length], frames_THWC[length:], views, label, video_id)
+        dense, sparse = frames_THWC[: self.clips.length], frames_THWC[self.clips.length :]
+        return _Sample(sparse if self.with_sparse else None, dense, views, label, video_id)
 
 
 def collate_pairs(samples: Sequence[_Sample]) -> ClipBatch:
     """Stack samples into a batch whose memory is channels-last, as the frames came."""
-    return ClipBatch(
-        sparse=_stack_clips([sample.sparse_THWC for sample in samples]),
+    batch = ClipBatch(
         dense=_stack_clips([sample.dense_THWC for sample in samples]),
         sparse_indices=torch.from_numpy(np.stack([sample.views.sparse for sample in samples])),
         dense_indices=torch.from_numpy(np.stack([sample.views.dense for sample in samples])),
         label=torch.tensor([sample.label for sample in samples], dtype=torch.int64),
         video_id=torch.tensor([sample.video_id for sample in samples], dtype=torch.int64),
     )
+    sparse = [sample.sparse_THWC for sample in samples if sample.sparse_THWC is not None]
+    if sparse:
+        batch["sparse"] = _stack_clips(sparse)
+    return batch
 
 
 class DrawSampler(Sampler[Draw]):

@@ -43,8 +43,7 @@ class Throughput(Callback):
     ) -> None:
         """Count the step's clips and show the figures."""
         assert isinstance(pl_module, SparseDenseModule)
-        weights = pl_module.plan.weights(trainer.current_epoch)
-        views = 2 if weights.speed > 0 or weights.consistency > 0 else 1
+        views = 2 if pl_module.plan.needs_pair(trainer.current_epoch) else 1
         self._clips += views * len(batch["label"]) * trainer.world_size
         self._step_ended = time.perf_counter()
         seconds = max(self._step_ended - self._epoch_started, 1e-9)

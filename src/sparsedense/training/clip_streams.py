@@ -100,7 +100,12 @@ class ClipStreams(LightningDataModule):
         sampler = self._sampler(trainer.current_epoch, trainer.global_rank, trainer.world_size)
         experiment = self.experiment
         dataset = TrainingClips(
-            self.store, experiment.clips, experiment.augment, seed=experiment.seed, labelled=self.pools.labelled
+            self.store,
+            experiment.clips,
+            experiment.augment,
+            seed=experiment.seed,
+            labelled=self.pools.labelled,
+            with_sparse=self.plan.needs_pair(trainer.current_epoch),
         )
         return training_loader(
             dataset, sampler, batch_size=self.plan.config.batch_size, num_workers=experiment.machine.num_workers

@@ -53,8 +53,7 @@ class SparseDenseModule(LightningModule):
     def training_step(self, batch: ClipBatch, _batch_index: int) -> Tensor:
         """Total loss of a batch."""
         weights = self.plan.weights(self.current_epoch)
-        needs_pair = weights.speed > 0 or weights.consistency > 0
-        sparse, dense = self._augmented(batch, with_sparse=needs_pair)
+        sparse, dense = self._augmented(batch, with_sparse=self.plan.needs_pair(self.current_epoch))
         parts: dict[str, Tensor] = {}
         if sparse is None:
             dense_map = self.model.encoder(dense)

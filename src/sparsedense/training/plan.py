@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sparsedense.config import ObjectiveConfig, PhaseConfig
-from sparsedense.losses.schedule import CurriculumWeights, curriculum_weights, learning_rate
+from sparsedense.losses.schedule import CurriculumWeights, curriculum_weights, draws_unlabelled, learning_rate
 
 # Below this a loss adds nothing visible to the total, and the sparse clips that only it needs are not computed. The
 # paper's weights fall below it a few epochs after their phase has ended.
@@ -46,15 +46,18 @@ class TrainingPlan:
 
     def weights(self, epoch: int) -> CurriculumWeights:
         """Weights of the three losses in an epoch, the objective's factors included, negligible ones set to 0."""
-        scheduled = self._scheduled(epoch)
+        scheduled = (weight if weight >= NEGLIGIBLE_WEIGHT else 0.0 for weight in self._scheduled(epoch))
         factors = (self.objective.speed, self.objective.consistency, 1.0)
-        products = [weight * factor for weight, factor in zip(scheduled, factors, strict=True)]
-        return CurriculumWeights(*(weight if weight >= NEGLIGIBLE_WEIGHT else 0.0 for weight in products))
+        return CurriculumWeights(*(weight * factor for weight, factor in zip(scheduled, factors, strict=True)))
+
+    def needs_pair(self, epoch: int) -> bool:
+        """Whether an epoch's losses compare the two views; classification alone needs the dense clip only."""
+        weights = self.weights(epoch)
+        return weights.speed > 0 or weights.consistency > 0
 
     def draws_labelled_only(self, epoch: int) -> bool:
         """Whether an epoch leaves the unlabelled videos out: from a third of the curriculum on."""
-        position, total = self._curriculum_position(epoch)
-        return 3 * position >= total
+        return not draws_unlabelled(*self._curriculum_position(epoch))
 
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch."""
