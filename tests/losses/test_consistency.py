@@ -16,7 +16,8 @@ from sparsedense.losses.consistency import (
     trends,
 )
 from sparsedense.models.encoder import Encoder, EncoderConfig
-from tests.losses.slow_consistency import slow_consistency
+from tests.losses.slow_consistency import distribution, jensen_shannon, slow_consistency
+from tests.losses.slow_consistency import trend as slow_trend
 
 SEEDS = st.integers(0, 10_000)
 KINDS = st.sampled_from(["jsd", "cosine"])
@@ -317,3 +318,74 @@ def test_cosine_form_has_a_finite_gradient_at_its_minimum() -> None:
     torch.autograd.backward(cosine_divergence(Trends(target, latent, valid)).sum())
     assert latent.grad is not None
     assert latent.grad.isfinite().all()
+
+
+def teacher_maps(data: Batch) -> dict[str, torch.Tensor]:
+    """Maps of another network on the same clips: other channels, other size."""
+    generator = torch.Generator().manual_seed(1)
+    videos, intervals = data.interval_positions.shape
+    return {
+        "teacher_dense_map_BCKHW": torch.rand(videos, 4, 2, 3, 3, generator=generator),
+        "teacher_sparse_map_BCKHW": torch.rand(videos, 4, intervals, 3, 3, generator=generator),
+    }
+
+
+@pytest.mark.parametrize("intervals", [2, 4])
+def test_loss_with_a_teacher_is_the_slow_reference(intervals: int) -> None:
+    data = batch(2, intervals=intervals)
+    maps = teacher_maps(data)
+    expected = []
+    for video, centres in enumerate(data.interval_positions.double().tolist()):
+        position = data.dense_position[video].double().item()
+        both = []
+        for temperature, (dense_map, sparse_map) in ((0.05, tuple(maps.values())), (0.1, data[:2])):
+            slices = [sparse_map[video, :, k].double().flatten() for k in range(intervals)]
+            dense = dense_map[video].double().mean(dim=1).flatten()
+            both.append(distribution(slow_trend(dense, slices, position, centres), temperature))
+        expected.append(jensen_shannon(both[0], both[1]))
+    loss = ConsistencyLoss()(*data[:2], None, None, *data[4:], **maps)
+    assert loss.item() == pytest.approx(torch.stack(expected).mean().item(), rel=2e-4, abs=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["jsd", "cosine"])
+def test_gradient_reaches_the_student_and_not_the_teacher(kind: str) -> None:
+    data = batch()
+    maps = {name: value.requires_grad_() for name, value in teacher_maps(data).items()}
+    student = [value.clone().requires_grad_() for value in data[:2]]
+    torch.autograd.backward(ConsistencyLoss(kind)(*student, None, None, *data[4:], **maps))
+    for leaf in student:
+        assert leaf.grad is not None
+        assert leaf.grad.abs().sum() > 0
+    assert all(value.grad is None for value in maps.values())
+
+
+@LAW
+@given(SEEDS)
+def test_a_teachers_trend_takes_the_place_of_the_frames(seed: int) -> None:
+    data = batch(seed)
+    maps = teacher_maps(data)
+    with_frames, without = trends(*data, **maps), trends(*data[:2], None, None, *data[4:], **maps)
+    own = trends(maps["teacher_dense_map_BCKHW"], maps["teacher_sparse_map_BCKHW"], *data[2:])
+    assert torch.equal(with_frames.rgb_BE, without.rgb_BE)
+    assert torch.equal(without.rgb_BE, own.latent_BE)
+    assert torch.equal(without.latent_BE, trends(*data).latent_BE)
+    assert torch.equal(without.valid_BE, own.valid_BE)
+
+
+def test_a_student_that_is_its_teacher_costs_nothing() -> None:
+    data = batch()
+    loss = ConsistencyLoss(rgb_temperature=0.1, latent_temperature=0.1)
+    maps = {"teacher_dense_map_BCKHW": data.dense_map, "teacher_sparse_map_BCKHW": data.sparse_map}
+    assert loss(*data[:2], None, None, *data[4:], **maps).item() == pytest.approx(0.0, abs=1e-7)
+
+
+def test_an_incomplete_target_is_named() -> None:
+    data = batch()
+    maps = teacher_maps(data)
+    with pytest.raises(ValueError, match="needs the frames of both clips, or a teacher's maps of both"):
+        ConsistencyLoss()(*data[:2], None, data.sparse_frames, *data[4:])
+    with pytest.raises(ValueError, match="needs its maps of both the dense and the sparse clips; one is None"):
+        ConsistencyLoss()(*data, teacher_dense_map_BCKHW=maps["teacher_dense_map_BCKHW"])
+    fewer = {name: value[:, :, :2] for name, value in maps.items()}
+    with pytest.raises(ValueError, match=r"must have 5 videos and 4 intervals like the other, got \(5, 4, 2, 3, 3\)"):
+        ConsistencyLoss()(*data, **fewer)

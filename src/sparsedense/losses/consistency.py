@@ -2,7 +2,8 @@
 
 A sparse clip spans a whole video and its feature map has K temporal slices; a dense clip shows one part of it. How
 similar the dense clip is to each slice is a *trend* over the video. Centre frames give the RGB trend, feature maps the
-latent one, and the loss asks that the latent trend follow the RGB trend (section 3 of METHOD; the paper's L_con).
+latent one, and the loss asks that the latent trend follow the RGB trend (section 3 of METHOD; the paper's L_con). The
+latent trend of a teacher, a moving average of the encoder, may take the place of the RGB trend.
 
     sparse clip   |    S0    |    S1    |    S2    |    S3    |      K = 4 intervals and their centre frames
     dense clip                        |D|
@@ -31,7 +32,7 @@ class Trends:
     """Similarities of dense clips to the intervals of their sparse clips; the last entry is the interpolated one.
 
     Args:
-        rgb_BE: cosine similarities of the centre frames, without gradient.
+        rgb_BE: the target, without gradient: cosine similarities of the centre frames, or of a teacher's feature maps.
         latent_BE: cosine similarities of the feature maps.
         valid_BE: false where the dense centre lies outside of the interval centres: there is no interpolated entry.
     """
@@ -42,7 +43,7 @@ class Trends:
 
 
 class ConsistencyLoss(nn.Module):
-    """Divergence of the latent trend from the RGB trend, which is a fixed target (no gradient flows into it).
+    """Divergence of the latent trend from the RGB or a teacher's trend, a fixed target (no gradient flows into it).
 
     `jsd` is the Jensen-Shannon divergence of both trends read as distributions, at most ln 2. `cosine` is
     0.8 * (1 - cos(C_e, minmax(C_r))) + 0.2 * RMSE(C_e, minmax(C_r)) and takes no temperature.
@@ -55,7 +56,8 @@ class ConsistencyLoss(nn.Module):
 
     Args:
         kind: "jsd" or "cosine".
-        rgb_temperature: of the softmax over the RGB trend. None: plain normalisation by the sum, the paper's form.
+        rgb_temperature: of the softmax over the target, be it the RGB or a teacher's trend. None: plain normalisation
+            by the sum, the paper's form.
         latent_temperature: the same for the latent trend.
 
     Raises:
@@ -79,10 +81,13 @@ class ConsistencyLoss(nn.Module):
         self,
         dense_map_BCKHW: torch.Tensor,
         sparse_map_BCKHW: torch.Tensor,
-        dense_frame_BCHW: torch.Tensor,
-        sparse_frames_BKCHW: torch.Tensor,
+        dense_frame_BCHW: torch.Tensor | None,
+        sparse_frames_BKCHW: torch.Tensor | None,
         dense_position_B: torch.Tensor,
         interval_positions_BK: torch.Tensor,
+        *,
+        teacher_dense_map_BCKHW: torch.Tensor | None = None,
+        teacher_sparse_map_BCKHW: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Scalar loss, the mean over the videos; for the arguments see `trends`."""
         both = trends(
@@ -92,6 +97,8 @@ class ConsistencyLoss(nn.Module):
             sparse_frames_BKCHW,
             dense_position_B,
             interval_positions_BK,
+            teacher_dense_map_BCKHW=teacher_dense_map_BCKHW,
+            teacher_sparse_map_BCKHW=teacher_sparse_map_BCKHW,
         )
         if self.kind == "cosine":
             return cosine_divergence(both).mean()
@@ -103,12 +110,15 @@ class ConsistencyLoss(nn.Module):
 def trends(
     dense_map_BCKHW: torch.Tensor,
     sparse_map_BCKHW: torch.Tensor,
-    dense_frame_BCHW: torch.Tensor,
-    sparse_frames_BKCHW: torch.Tensor,
+    dense_frame_BCHW: torch.Tensor | None,
+    sparse_frames_BKCHW: torch.Tensor | None,
     dense_position_B: torch.Tensor,
     interval_positions_BK: torch.Tensor,
+    *,
+    teacher_dense_map_BCKHW: torch.Tensor | None = None,
+    teacher_sparse_map_BCKHW: torch.Tensor | None = None,
 ) -> Trends:
-    """RGB and latent similarities of each dense clip to the intervals of its sparse clip, in float32.
+    """Target and latent similarities of each dense clip to the intervals of its sparse clip, in float32.
 
     Args:
         dense_map_BCKHW: feature maps of the dense clips; averaged over their time.
@@ -117,26 +127,29 @@ def trends(
         sparse_frames_BKCHW: the centre frame of each interval of the sparse clips.
         dense_position_B: position of the dense centre frame in the video, in frames.
         interval_positions_BK: positions of the interval centres in the video, in frames, increasing.
+        teacher_dense_map_BCKHW: a teacher's feature maps of the dense clips. With the teacher's maps their trend is the
+            target in place of the RGB trend; the frames are not looked at then and may be None.
+        teacher_sparse_map_BCKHW: a teacher's feature maps of the sparse clips.
 
     Raises:
-        ValueError: the shapes do not agree.
+        ValueError: the shapes do not agree, or neither the frames nor the teacher's maps are complete.
     """
     _check_maps(dense_map_BCKHW, sparse_map_BCKHW)
-    _check_frames(dense_frame_BCHW, sparse_frames_BKCHW, sparse_map_BCKHW.shape[0], sparse_map_BCKHW.shape[2])
-    if dense_position_B.shape != dense_map_BCKHW.shape[:1]:
+    size_BK = sparse_map_BCKHW.shape[0], sparse_map_BCKHW.shape[2]
+    if dense_position_B.shape != size_BK[:1]:
         raise ValueError(f"dense_position must have shape (B,), got {tuple(dense_position_B.shape)}")
-    if interval_positions_BK.shape != sparse_frames_BKCHW.shape[:2]:
+    if interval_positions_BK.shape != torch.Size(size_BK):
         raise ValueError(f"interval_positions must have shape (B, K), got {tuple(interval_positions_BK.shape)}")
     between = _Between.locate(dense_position_B.float(), interval_positions_BK.float())
     with torch.autocast(device_type=dense_map_BCKHW.device.type, enabled=False):
         with torch.no_grad():
-            rgb_BE = _similarities(_half_size(dense_frame_BCHW), _half_size(sparse_frames_BKCHW), between)
-        # Time before space, channels last: for a channels-last map this is a view, and the order of N is free.
-        sparse_BKN = sparse_map_BCKHW.permute(0, 2, 3, 4, 1).float().flatten(2)
-        dense_BN = dense_map_BCKHW.permute(0, 2, 3, 4, 1).float().flatten(2).mean(dim=1)
-        latent_BE = _similarities(dense_BN, sparse_BKN, between)
+            if teacher_dense_map_BCKHW is None and teacher_sparse_map_BCKHW is None:
+                target_BE = _rgb_similarities(dense_frame_BCHW, sparse_frames_BKCHW, size_BK, between)
+            else:
+                target_BE = _teacher_similarities(teacher_dense_map_BCKHW, teacher_sparse_map_BCKHW, size_BK, between)
+        latent_BE = _map_similarities(dense_map_BCKHW, sparse_map_BCKHW, between)
     inside_BK = torch.ones_like(interval_positions_BK, dtype=torch.bool)
-    return Trends(rgb_BE, latent_BE, torch.cat([inside_BK, between.valid_B[:, None]], dim=1))
+    return Trends(target_BE, latent_BE, torch.cat([inside_BK, between.valid_B[:, None]], dim=1))
 
 
 def as_distribution(trend_BE: torch.Tensor, valid_BE: torch.Tensor, temperature: float | None) -> torch.Tensor:
@@ -203,6 +216,34 @@ class _Between:
         valid_B = (interval_positions_BK[:, 0] < dense_position_B) & (dense_position_B < interval_positions_BK[:, -1])
         weight_B = ((dense_position_B - start_B) / (end_B - start_B)).where(valid_B, torch.zeros_like(start_B))
         return cls(left_B, right_B, weight_B, valid_B)
+
+
+def _rgb_similarities(
+    dense_BCHW: torch.Tensor | None, sparse_BKCHW: torch.Tensor | None, size_BK: tuple[int, int], between: _Between
+) -> torch.Tensor:
+    if dense_BCHW is None or sparse_BKCHW is None:
+        raise ValueError("a target needs the frames of both clips, or a teacher's maps of both; got neither")
+    _check_frames(dense_BCHW, sparse_BKCHW, *size_BK)
+    return _similarities(_half_size(dense_BCHW), _half_size(sparse_BKCHW), between)
+
+
+def _teacher_similarities(
+    dense_BCKHW: torch.Tensor | None, sparse_BCKHW: torch.Tensor | None, size_BK: tuple[int, int], between: _Between
+) -> torch.Tensor:
+    if dense_BCKHW is None or sparse_BCKHW is None:
+        raise ValueError("a teacher's trend needs its maps of both the dense and the sparse clips; one is None")
+    _check_maps(dense_BCKHW, sparse_BCKHW)
+    if (sparse_BCKHW.shape[0], sparse_BCKHW.shape[2]) != size_BK:
+        expected = f"{size_BK[0]} videos and {size_BK[1]} intervals"
+        raise ValueError(f"a teacher's sparse map must have {expected} like the other, got {tuple(sparse_BCKHW.shape)}")
+    return _map_similarities(dense_BCKHW, sparse_BCKHW, between)
+
+
+def _map_similarities(dense_BCKHW: torch.Tensor, sparse_BCKHW: torch.Tensor, between: _Between) -> torch.Tensor:
+    # Time before space, channels last: for a channels-last map this is a view, and the order of N is free.
+    sparse_BKN = sparse_BCKHW.permute(0, 2, 3, 4, 1).float().flatten(2)
+    dense_BN = dense_BCKHW.permute(0, 2, 3, 4, 1).float().flatten(2).mean(dim=1)
+    return _similarities(dense_BN, sparse_BKN, between)
 
 
 def _similarities(dense_BN: torch.Tensor, sparse_BKN: torch.Tensor, between: _Between) -> torch.Tensor:
