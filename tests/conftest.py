@@ -99,7 +99,7 @@ def tiny_experiment(**changes: Any) -> Experiment:
     values: dict[str, Any] = {
         "model": {"depth": 10, "width": 0.0625, "last_stage_temporal_stride": 1, "input": "rgb"},
         "clips": {"length": 8, "size": 16, "min_dense_stride_frames": 1.0, "evaluation_stride_frames": None},
-        "objective": {"speed": 1.0, "consistency": 1.0, "consistency_kind": "jsd"},
+        "objective": {"speed": {"weight": 1.0}, "consistency": {"weight": 1.0, "kind": "jsd"}},
         "pretrain": {**phase, "weight_schedule": "constant", "fraction_per_epoch": 1.0},
         "finetune": dict(phase),
         "train": {**phase, "epochs": 6, "fraction_per_epoch": 1.0},

@@ -31,7 +31,8 @@ def test_help_lists_the_commands_in_the_order_of_use(arguments: list[str], capsy
     shown = capsys.readouterr().out
     listed = [line.split()[0] for line in shown.splitlines() if line.startswith("  ")]
     assert listed == [
-        "demo", "actors", "prepare", "inspect", "recipes", "pretrain", "finetune", "train", "evaluate", "report",
+        "demo", "actors", "prepare", "inspect", "recipes", "pretrain", "probe", "finetune", "train", "evaluate",
+        "compare", "report",
     ]  # fmt: skip
     assert listed == list(COMMANDS)
 
@@ -62,7 +63,9 @@ def test_an_unknown_command_gets_a_hint(command: str, hint: str, capsys: Capture
 def test_recipes_are_listed_with_what_they_are(capsys: Capture) -> None:
     assert main(["recipes"]) == 0
     shown = capsys.readouterr().out
-    assert [line.split()[0] for line in shown.splitlines()] == ["demo", "paper"]
+    names = [line.split()[0] for line in shown.splitlines()]
+    assert names == sorted(names)
+    assert {"sparsedense", "paper-jsd", "tclr", "small"} <= set(names)
     assert "R(2+1)D-18" in shown
 
 
@@ -140,7 +143,7 @@ def test_a_training_from_a_recipe_with_a_flag_behind_it(squares_path: Path, tmp_
 
 def test_the_name_of_a_recipe_will_do(squares_path: Path, tmp_path: Path, capsys: Capture) -> None:
     """The paper's length filter is longer than the squares."""
-    for recipe in (["--recipe", "paper"], ["--recipe=paper"]):
+    for recipe in (["--recipe", "paper-jsd"], ["--recipe=paper-jsd"]):
         assert main(["pretrain", str(squares_path), "--out", str(tmp_path / "run"), *recipe]) == 1
         assert "no training video of at least 109 frames" in capsys.readouterr().err
     assert main(["pretrain", str(squares_path), "--recipe", "dmeo"]) == 1
@@ -198,3 +201,27 @@ def test_a_list_needs_no_brackets(written: list[str]) -> None:
 
     values = parse_function(command, "prepare", ["videos", *written, "--overwrite"])
     assert values == {"source": "videos", "test_groups": ["anna", "ben"], "overwrite": True}
+
+
+PROBE_QUICKLY = ["--labels-per-class", "2", "--clips-per-video", "2", "--num-workers", "0", "--robustness", "false"]
+
+
+def test_a_probe_as_json_is_one_object_and_nothing_else(
+    pretrained: TrainingRun, squares_path: Path, capsys: Capture
+) -> None:
+    command = ["probe", str(pretrained.model), str(squares_path), "--control-videos", "2", *PROBE_QUICKLY]
+    assert main([*command, "--json"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1
+    result = json.loads(printed)
+    assert set(result["knn"]) == set(result["linear"]) == set(result["retrieval"]) == {"model", "random"}
+    assert set(result["controls"]) == {"real", "frozen", "shuffled", "reencoded"}
+    assert (result["gallery_videos"], result["query_videos"], result["robustness"]) == (6, 10, None)
+
+
+def test_a_probe_for_people_is_a_table(pretrained: TrainingRun, squares_path: Path, capsys: Capture) -> None:
+    command = ["probe", str(pretrained.model), str(squares_path), "--split", "val", "--controls", "false"]
+    assert main([*command, *PROBE_QUICKLY]) == 0
+    shown = capsys.readouterr().out
+    assert "3 videos of the split val" in " ".join(shown.split())
+    assert all(name in shown for name in ("a random network", "nearest neighbour", "linear probe", "effective rank"))

@@ -14,6 +14,7 @@ from sparsedense.config import (
     recipe_path,
     save_experiment,
 )
+from sparsedense.training.objectives import build_objectives
 
 
 def test_the_defaults_are_the_papers() -> None:
@@ -31,15 +32,49 @@ def test_the_defaults_are_the_papers() -> None:
 
 
 def test_every_recipe_loads() -> None:
-    assert {"demo", "paper"} <= set(recipe_names())
+    methods = {"sparsedense", "paper-jsd", "paper-cosine", "speed", "pace", "tclr", "instance", "generator"}
+    assert set(recipe_names()) == methods | {"small"}
     for name in recipe_names():
         assert isinstance(load_experiment(name), Experiment)
         first = recipe_path(name).read_text().splitlines()[0]
         assert first.startswith("# "), "the recipe says what it is"
 
 
+def test_the_default_recipe_is_ours() -> None:
+    assert load_experiment() == load_experiment("sparsedense")
+    weights = load_experiment().objective.weights()
+    assert weights["alignment"] > 0
+    assert weights["contrast"] > 0
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if name != "small"])
+def test_every_recipe_trains_at_the_small_size(name: str) -> None:
+    """Its objectives can be built, and it differs from the others in what is learnt alone."""
+    whole, small = load_experiment(name), load_experiment(f"{name}+small")
+    assert small.objective == whole.objective
+    assert small.model == load_experiment("small").model
+    assert small.clips.min_frames <= 100, "the shortest videos of `actors` will do"
+    for experiment in (whole, small):
+        assert len(build_objectives(experiment.objective, experiment.clips, feature_dim=8, map_positions=4)) > 0
+
+
+def test_the_second_recipe_overrides_the_first(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("clips: {size: 64, length: 8}\nseed: 3\n")
+    second.write_text("clips: {size: 32}\n")
+    joined = load_experiment(f"{first}+{second}")
+    assert (joined.clips.size, joined.clips.length, joined.seed) == (32, 8, 3)
+
+
+def test_a_recipe_that_is_no_mapping_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "list.yaml"
+    path.write_text("- 1\n")
+    with pytest.raises(ValueError, match=r"list\.yaml: a recipe is a YAML mapping of sections, got list"):
+        load_experiment(path)
+
+
 def test_the_recipe_paper_changes_nothing() -> None:
-    assert load_experiment("paper") == Experiment()
+    assert load_experiment("paper-jsd") == Experiment()
 
 
 def test_a_recipe_may_be_a_file_of_ones_own(tmp_path: Path) -> None:
@@ -52,7 +87,9 @@ def test_a_recipe_may_be_a_file_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_an_unknown_recipe_is_told_with_the_known_ones() -> None:
-    with pytest.raises(FileNotFoundError, match=r"papre is neither a recipe .*\(.*demo, .*paper.*\) nor a YAML file"):
+    with pytest.raises(
+        FileNotFoundError, match=r"papre is neither a recipe .*\(.*generator, .*paper-jsd.*\) nor a YAML"
+    ):
         load_experiment("papre")
 
 
@@ -74,7 +111,7 @@ def test_an_unknown_key_is_told_by_name(values: dict[str, Any], told: str) -> No
     [
         ({"clips": {"size": "large"}}, "size"),
         ({"train": {"epochs": 1.5}}, "epochs"),
-        ({"objective": {"consistency_kind": "kl"}}, "consistency_kind"),
+        ({"objective": {"consistency": {"kind": "kl"}}}, "consistency.kind"),
         ({"augment": {"crop_area": [0.5]}}, "crop_area"),
         ({"labels_per_class": "few"}, "labels_per_class"),
         ({"finetune": {"rate_schedule": "linear"}}, "rate_schedule"),
@@ -87,7 +124,7 @@ def test_a_value_of_the_wrong_type_is_told_by_name(values: dict[str, Any], told:
 
 def test_values_out_of_their_range_are_errors() -> None:
     with pytest.raises(ValueError, match=r"input \('flow'\) must be one of rgb, residual, both"):
-        load_experiment("paper", model={"input": "flow"})
+        load_experiment("paper-jsd", model={"input": "flow"})
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -102,11 +139,12 @@ def test_what_is_written_reads_the_same(name: str, tmp_path: Path) -> None:
 
 
 def test_changes_are_merged_into_their_section() -> None:
-    plain, changed = load_experiment("demo"), load_experiment("demo", clips={"size": 32}, labels_per_class=2)
+    plain = load_experiment("sparsedense+small")
+    changed = load_experiment("sparsedense+small", clips={"size": 32}, labels_per_class=2)
     assert changed.clips == replace(plain.clips, size=32)
     assert replace(changed, clips=plain.clips, labels_per_class=None) == plain
 
 
 def test_a_change_does_not_touch_the_next_load() -> None:
-    load_experiment("demo", pretrain={"epochs": 1})
-    assert load_experiment("demo").pretrain.epochs > 1
+    load_experiment("sparsedense+small", pretrain={"epochs": 1})
+    assert load_experiment("sparsedense+small").pretrain.epochs > 1

@@ -3,8 +3,8 @@
     import sparsedense as sd
 
     sd.prepare("my_videos", "store")
-    pretrained = sd.pretrain("store", "runs/pretrain", sd.load_experiment("demo"))
-    recogniser = sd.finetune("store", "runs/finetune", sd.load_experiment("demo"), init=pretrained.model)
+    pretrained = sd.pretrain("store", "runs/pretrain", sd.load_experiment("sparsedense+small"))
+    recogniser = sd.finetune("store", "runs/finetune", sd.load_experiment("sparsedense+small"), init=pretrained.model)
     print(sd.evaluate(recogniser.model, "store").accuracy)
 
 Names are imported when they are first used, so that `import sparsedense` is quick.

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sparsedense import __version__
 from sparsedense.command_parser import parse_function, parse_training
+from sparsedense.probe_table import print_probe
 from sparsedense.tables import print_evaluation, print_prepared, print_results, print_run
 
 DEMO_SEEDS = [0, 1, 2]
@@ -23,7 +24,7 @@ def demo(arguments: Sequence[str]) -> None:
 
     def command(
         out: Path = Path("runs/demo"),
-        recipe: str = "demo",
+        recipe: str = "sparsedense+small",
         labels_per_class: int = 3,
         seeds: list[int] = DEMO_SEEDS,
         overwrite: bool = False,
@@ -32,7 +33,7 @@ def demo(arguments: Sequence[str]) -> None:
 
         Args:
             out: the folder to write.
-            recipe: name of a recipe or a YAML file.
+            recipe: name of a recipe, a YAML file, or several joined by +.
             labels_per_class: labelled training videos a class.
             seeds: paired seeds of the comparison.
             overwrite: delete a demo that is in the folder.
@@ -119,7 +120,7 @@ def recipes(arguments: Sequence[str]) -> None:
     """List the recipes that come with the package."""
 
     def command() -> None:
-        """List the recipes: the first lines of each file say what it is."""
+        """List the recipes: the first lines of each file say what it is. Join two with +: `tclr+small`."""
         from sparsedense.config import recipe_names, recipe_path
 
         for name in recipe_names():
@@ -133,6 +134,65 @@ def recipes(arguments: Sequence[str]) -> None:
 def pretrain(arguments: Sequence[str]) -> None:
     """Learn an encoder from all videos of a store, without labels."""
     _train_phase("pretrain", arguments)
+
+
+def probe(arguments: Sequence[str]) -> None:
+    """Measure what an encoder has learnt, beside a random network: kNN, linear probe, controls, robustness."""
+
+    def command(
+        model: Path,
+        store: Path,
+        split: str = "test",
+        labels_per_class: int | None = 10,
+        clips_per_video: int = 10,
+        robustness: bool = True,
+        robustness_clips: int = 3,
+        controls: bool = True,
+        control_videos: int = 60,
+        seed: int = 0,
+        json: bool = False,
+        num_workers: int = 1,
+    ) -> None:
+        """Measure frozen features by kNN, linear probe, retrieval and statistics, and the speed head by its controls.
+
+        Args:
+            model: `model.safetensors` of a run; its classes do not matter.
+            store: folder that `prepare` made.
+            split: `val` or `test`, the videos to recognise.
+            labels_per_class: labelled training videos of each class to recognise them by; `null` takes all.
+            clips_per_video: evenly spaced clips a video.
+            robustness: measure accuracy under noise, blur, JPEG, brightness and frame rates; `false` is much quicker.
+            robustness_clips: clips a video in that.
+            controls: measure the speed head on frozen, shuffled and re-encoded clips.
+            control_videos: most videos to measure them on.
+            seed: of the choice of labels, the random network, the noise and the shuffling.
+            json: print one JSON object and nothing else.
+            num_workers: processes that read clips.
+        """
+        from sparsedense.evaluation.probe import probe as probe_model
+        from sparsedense.progress import progress_bar
+
+        with progress_bar("probe") as advance:
+            result = probe_model(
+                model,
+                store,
+                split=split,
+                labels_per_class=labels_per_class,
+                clips_per_video=clips_per_video,
+                robustness=robustness,
+                robustness_clips=robustness_clips,
+                controls=controls,
+                control_videos=control_videos,
+                seed=seed,
+                num_workers=num_workers,
+                progress=advance,
+            )
+        if json:
+            _print_json(asdict(result))
+        else:
+            print_probe(result)
+
+    command(**parse_function(command, "probe", arguments))
 
 
 def finetune(arguments: Sequence[str]) -> None:
@@ -191,6 +251,44 @@ def evaluate(arguments: Sequence[str]) -> None:
     command(**parse_function(command, "evaluate", arguments))
 
 
+def compare(arguments: Sequence[str]) -> None:
+    """Compare ways to pretrain over paired seeds and numbers of labels, with the evidence; goes on after a kill."""
+
+    def command(
+        experiment: str,
+        out: Path,
+        store: list[str] | None = None,
+        parallel_runs: int | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Run what is missing of arms x seeds x numbers of labels, and write tables, gates and a page.
+
+        Args:
+            experiment: YAML file of the arms, or the name of a shipped one: `ablation`.
+            out: the folder to write; what is finished in it is not done again.
+            store: folders that `prepare` made, in place of the file's; several, with commas between, are folds.
+            parallel_runs: runs at a time, in place of the file's.
+            overwrite: do runs again that were done with other settings.
+        """
+        from sparsedense.experiments.study import StudyIncompleteError, run_study
+        from sparsedense.experiments.study_config import load_study
+        from sparsedense.experiments.study_table import print_study
+
+        changes = {"stores": store, "parallel_runs": parallel_runs}
+        config = load_study(experiment, **{key: value for key, value in changes.items() if value is not None})
+        try:
+            outcome = run_study(config, out, overwrite=overwrite)
+        except KeyboardInterrupt:
+            print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+            raise SystemExit(130) from None
+        print_study(outcome.results, outcome.gates, config.baseline, outcome.test_videos)
+        print(f"report: {outcome.report}")
+        if outcome.failures:
+            raise StudyIncompleteError(outcome.failures, out)
+
+    command(**parse_function(command, "compare", arguments))
+
+
 def report(arguments: Sequence[str]) -> None:
     """Write the report page of a run or a comparison again."""
 
@@ -214,9 +312,11 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "inspect": inspect,
     "recipes": recipes,
     "pretrain": pretrain,
+    "probe": probe,
     "finetune": finetune,
     "train": train,
     "evaluate": evaluate,
+    "compare": compare,
     "report": report,
 }
 

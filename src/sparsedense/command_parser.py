@@ -1,6 +1,7 @@
 """Arguments of the commands by jsonargparse: from a function's signature, or an `Experiment` with its recipe."""
 
 import inspect
+import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,14 +71,15 @@ def parse_training(phase: str, about: str, arguments: Sequence[str]) -> Training
     parser.add_argument(
         "--recipe",
         action="config",
-        help="name of a recipe or a YAML file; flags after it override it; the paper's numbers if not given",
+        help="name of a recipe, a YAML file, or several joined by +; flags after it override it; the recipe "
+        "`sparsedense` if not given",
     )
     if phase != "pretrain":
         parser.add_argument("--init", type=str, default=None, help="model file to start from, or `kinetics`")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     parser.add_argument("--overwrite", action="store_true", help="delete the run that is in --out")
     parser.add_class_arguments(Experiment, as_group=False)
-    parsed = vars(parser.instantiate(parser.parse_args(_with_recipe_path(_normalised(arguments)))))
+    parsed = vars(parser.instantiate(parser.parse_args(_with_recipe(_normalised(arguments)))))
     own = {name: parsed.pop(name, None) for name in ("store", "out", "init", "resume", "overwrite")}
     parsed.pop("recipe")
     return TrainingArguments(**own, experiment=Experiment(**parsed))
@@ -117,14 +119,17 @@ def _bracketed(value: str) -> str:
     return value if value.startswith("[") else f"[{value}]"
 
 
-def _with_recipe_path(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the name of a shipped recipe replaced by its file."""
-    from sparsedense.config import recipe_path
+def _with_recipe(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the names of recipes replaced by what they say; the default recipe where none is named."""
+    from sparsedense.config import DEFAULT_RECIPE, recipe_values
 
     resolved = list(arguments)
+    named = False
     for index, argument in enumerate(resolved):
         if argument == "--recipe" and index + 1 < len(resolved):
-            resolved[index + 1] = str(recipe_path(resolved[index + 1]))
+            resolved[index + 1] = json.dumps(recipe_values(resolved[index + 1]))
+            named = True
         elif argument.startswith("--recipe="):
-            resolved[index] = f"--recipe={recipe_path(argument.removeprefix('--recipe='))}"
-    return resolved
+            resolved[index] = f"--recipe={json.dumps(recipe_values(argument.removeprefix('--recipe=')))}"
+            named = True
+    return resolved if named else [f"--recipe={json.dumps(recipe_values(DEFAULT_RECIPE))}", *resolved]

@@ -12,29 +12,10 @@ import yaml
 from sparsedense.data.augment import AugmentConfig
 from sparsedense.data.loader import ClipConfig
 from sparsedense.models.encoder import EncoderConfig
+from sparsedense.objectives_config import ObjectiveConfig
 
 RECIPES = Path(__file__).parent / "recipes"
-
-
-@dataclass(frozen=True)
-class ObjectiveConfig:
-    """What pretraining minimises, beside the schedule's weights.
-
-    Attributes:
-        speed: factor of the speed loss; 0 leaves it out.
-        consistency: factor of the consistency loss; 0 leaves it out.
-        consistency_kind: `jsd` or `cosine`.
-        rgb_temperature: temperature of the RGB trend; `null` is the paper's untempered form.
-        latent_temperature: temperature of the latent trend; `null` is the paper's untempered form.
-        dropout: dropout before the classifier.
-    """
-
-    speed: float = 1.0
-    consistency: float = 1.0
-    consistency_kind: Literal["jsd", "cosine"] = "jsd"
-    rgb_temperature: float | None = 0.05
-    latent_temperature: float | None = 0.1
-    dropout: float = 0.0
+DEFAULT_RECIPE = "sparsedense"
 
 
 @dataclass(frozen=True)
@@ -136,19 +117,37 @@ def recipe_path(name_or_path: str | Path) -> Path:
     )
 
 
-def load_experiment(recipe: str | Path = "paper", **overrides: Any) -> Experiment:  # noqa: ANN401 - any field's value
+def recipe_values(recipe: str | Path) -> dict[str, Any]:
+    """What a recipe says, as a nested dictionary; of `one+other`, the second one overrides the first.
+
+    Args:
+        recipe: name of a shipped recipe, path of a YAML file, or several of them joined by `+`.
+
+    Raises:
+        FileNotFoundError: there is no such recipe.
+        ValueError: the file is not a mapping.
+    """
+    if not Path(recipe).is_file() and "+" in str(recipe):
+        first, _, rest = str(recipe).partition("+")
+        return _merged(recipe_values(first), recipe_values(rest))
+    values = yaml.safe_load(recipe_path(recipe).read_text()) or {}
+    if not isinstance(values, dict):
+        raise ValueError(f"{recipe}: a recipe is a YAML mapping of sections, got {type(values).__name__}")
+    return values
+
+
+def load_experiment(recipe: str | Path = DEFAULT_RECIPE, **overrides: Any) -> Experiment:  # noqa: ANN401 - any field's value
     """Read a recipe and change some of its values.
 
     Args:
-        recipe: name of a shipped recipe or path of a YAML file.
+        recipe: name of a shipped recipe, path of a YAML file, or several of them joined by `+`.
         overrides: values by field name; those of a section as a dictionary, `clips={"size": 48}`.
 
     Raises:
         FileNotFoundError: there is no such recipe.
         ValueError: a key is unknown or a value has the wrong type; the message names it.
     """
-    values = yaml.safe_load(recipe_path(recipe).read_text()) or {}
-    return experiment_from_dict(_merged(values, overrides), source=str(recipe))
+    return experiment_from_dict(_merged(recipe_values(recipe), overrides), source=str(recipe))
 
 
 def experiment_from_dict(values: dict[str, Any], *, source: str = "configuration") -> Experiment:

@@ -1,4 +1,6 @@
 from collections import Counter
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,7 +64,7 @@ def test_a_batch_has_the_shapes_it_says(squares: FrameStore) -> None:
     made = batches(squares, num_workers=0)
     assert len(made) == 4, "18 draws are 4 batches of 4; the last 2 are left out"
     for batch in made:
-        views = ((batch["sparse"], batch["sparse_indices"]), (batch["dense"], batch["dense_indices"]))
+        views = ((batch["sparse"], batch["sparse_indices"]), (batch["dense"], batch["dense_indices"][:, 0]))
         for clips, indices in views:
             assert clips.shape == (4, 3, 8, 16, 16)
             assert clips.dtype == torch.uint8
@@ -88,7 +90,7 @@ def test_the_clips_are_the_frames_of_their_indices(squares: FrameStore) -> None:
     boxes = [CropBox(0, left, height, box_width) for left in range(width - box_width + 1)]
     for clip, indices in (
         (batch["sparse"][0], batch["sparse_indices"][0]),
-        (batch["dense"][0], batch["dense_indices"][0]),
+        (batch["dense"][0], batch["dense_indices"][0, 0]),
     ):
         frames = squares.read(video, indices.numpy())
         assert sum(torch.equal(clip, crop_and_resize(frames, box, 16)) for box in boxes) == 1
@@ -100,7 +102,7 @@ def test_both_views_share_one_crop(squares: FrameStore) -> None:
     video, shared = int(pool(squares)[0]), 0
     for position in range(30):
         batch = collate_pairs([dataset[Draw(video, 0, position)]])
-        sparse, dense = batch["sparse_indices"][0].tolist(), batch["dense_indices"][0].tolist()
+        sparse, dense = batch["sparse_indices"][0].tolist(), batch["dense_indices"][0, 0].tolist()
         for index in set(sparse) & set(dense):
             shared += 1
             assert torch.equal(batch["sparse"][0, :, sparse.index(index)], batch["dense"][0, :, dense.index(index)])
@@ -122,9 +124,44 @@ def test_without_the_sparse_clip_no_frame_of_it_is_read_and_the_dense_one_is_the
     monkeypatch.setattr(FrameStore, "read", spy)
     alone = collate_pairs([TrainingClips(squares, CLIPS, AugmentConfig(), seed=0, with_sparse=False)[draw]])
     assert "sparse" not in alone
-    assert frames_read == pair["dense_indices"][0].tolist()
+    assert frames_read == pair["dense_indices"][0, 0].tolist()
     assert torch.equal(alone["dense"], pair["dense"])
     assert torch.equal(alone["dense_indices"], pair["dense_indices"])
+
+
+def test_each_clip_has_a_crop_of_its_own_where_crops_are_not_shared(squares: FrameStore) -> None:
+    video = int(pool(squares)[0])
+    boxes = []
+    for shared in (True, False):
+        dataset = training_clips(squares, augment=AugmentConfig(crop_area=(0.3, 0.4), shared_crop=shared))
+        dataset.clips = replace(CLIPS, dense_clips=2, dense_copies=2)
+        batch = collate_pairs([dataset[Draw(video, 0, 0)]])
+        assert batch["dense"].shape == (4, 3, CLIPS.length, CLIPS.size, CLIPS.size)
+        assert torch.equal(batch["dense_indices"][0, 0], batch["dense_indices"][0, 1])
+        boxes.append(torch.equal(batch["dense"][0], batch["dense"][1]))
+    assert boxes == [True, False]
+
+
+def test_dense_speeds_number_the_skip_ratios(squares: FrameStore) -> None:
+    dataset = training_clips(squares)
+    dataset.clips = replace(CLIPS, other_skip_ratios=(2.0,))
+    assert dataset.clips.skip_ratios == (2.0, 4.0)
+    drawn = [collate_pairs([dataset[Draw(int(pool(squares)[0]), 0, position)]]) for position in range(30)]
+    strides: dict[int, list[float]] = {}
+    for batch in drawn:
+        indices = batch["dense_indices"][0, 0]
+        strides.setdefault(int(batch["dense_speed"]), []).append(float(indices[-1] - indices[0]))
+    assert set(strides) == {1, 2}
+    assert min(strides[1]) > 1.5 * max(strides[2])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"dense_clips": 0}, "dense_clips"), ({"dense_copies": 0}, "dense_copies"), ({"skip_ratio": 0.0}, "skip_ratio")],
+)
+def test_impossible_clips_are_an_error(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(CLIPS, **changes)
 
 
 def test_a_sample_does_not_depend_on_workers(squares: FrameStore) -> None:

@@ -6,14 +6,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sparsedense.data.sampling import (
+    ClipViews,
     FrameIndices,
-    ViewPair,
     centre_view_pair,
     dense_indices,
     evaluation_clips,
     interval_positions,
     min_frames_for,
-    random_view_pair,
+    random_views,
     sparse_indices,
     sparse_stride,
 )
@@ -48,9 +48,9 @@ def assert_constant_stride(indices: FrameIndices, stride_frames: float) -> None:
     assert offsets.max() - offsets.min() < 1 + 1e-4
 
 
-def pair_of(video: Video, ratio: float, seed: int) -> ViewPair:
+def views_of(video: Video, ratio: float, seed: int) -> ClipViews:
     rng = np.random.default_rng(seed)
-    return random_view_pair(video.num_frames, clip_length=video.clip_length, skip_ratio=ratio, rng=rng)
+    return random_views(video.num_frames, clip_length=video.clip_length, skip_ratios=[ratio], rng=rng)
 
 
 @given(video=videos(), share=st.floats(0, 1))
@@ -68,29 +68,63 @@ def test_a_sparse_clip_spans_the_video_at_constant_stride(video: Video, share: f
 
 @given(video=videos(), ratio=RATIOS, seed=SEEDS)
 def test_random_views_lie_inside_at_their_strides(video: Video, ratio: float, seed: int) -> None:
-    pair = pair_of(video, ratio, seed)
+    views = views_of(video, ratio, seed)
+    assert views.dense.shape == (1, video.clip_length)
+    assert views.ratio_ids.tolist() == [0]
     stride_frames = sparse_stride(video.num_frames, video.clip_length)
-    for indices, stride in ((pair.sparse, stride_frames), (pair.dense, stride_frames / ratio)):
+    for indices, stride in ((views.sparse, stride_frames), (views.dense[0], stride_frames / ratio)):
         assert_inside_and_ordered(indices, video)
         assert_constant_stride(indices, stride)
     span = (video.clip_length - 1) * stride_frames
-    assert pair.dense[-1] - pair.dense[0] == pytest.approx(span / ratio, abs=1.001)
+    assert views.dense[0, -1] - views.dense[0, 0] == pytest.approx(span / ratio, abs=1.001)
 
 
 @given(video=videos(), ratio=RATIOS, seed=SEEDS)
 def test_a_seed_decides_the_views(video: Video, ratio: float, seed: int) -> None:
-    first, again = pair_of(video, ratio, seed), pair_of(video, ratio, seed)
+    first, again = views_of(video, ratio, seed), views_of(video, ratio, seed)
     assert np.array_equal(first.sparse, again.sparse)
     assert np.array_equal(first.dense, again.dense)
 
 
 def test_random_starts_reach_all_places() -> None:
     rng = np.random.default_rng(0)
-    pairs = [random_view_pair(64, clip_length=8, skip_ratio=4.0, rng=rng) for _ in range(2000)]
-    assert {int(pair.sparse[0]) for pair in pairs} == set(range(8))
-    assert {int(pair.dense[0]) for pair in pairs} == set(range(49))  # 7 strides of 2 end at frame 63 - 14 at most
-    middle = np.mean([pair.dense.mean() for pair in pairs])
+    drawn = [random_views(64, clip_length=8, skip_ratios=[4.0], rng=rng) for _ in range(2000)]
+    assert {int(views.sparse[0]) for views in drawn} == set(range(8))
+    assert {int(views.dense[0, 0]) for views in drawn} == set(range(49))  # 7 strides of 2 end at frame 63 - 14 at most
+    middle = np.mean([views.dense.mean() for views in drawn])
     assert middle == pytest.approx(31.5, abs=1.5)
+
+
+@given(num_frames=st.integers(64, 600), places=st.integers(2, 6), copies=st.integers(1, 3), seed=SEEDS)
+def test_several_dense_clips_tile_the_video(num_frames: int, places: int, copies: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ratios = [float(places)]
+    dense = random_views(num_frames, clip_length=8, skip_ratios=ratios, num_places=places, copies=copies, rng=rng).dense
+    assert dense.shape == (places * copies, 8)
+    assert (dense.reshape(places, copies, 8) == dense[::copies, None]).all()
+    tiles = dense[::copies]
+    assert tiles[0, 0] == 0
+    assert num_frames - 1 - tiles[-1, -1] <= 1
+    gaps = tiles[1:, 0] - tiles[:-1, -1]
+    stride_frames = num_frames / 8 / places
+    assert (abs(gaps - stride_frames) <= 1 + stride_frames / (places - 1)).all()  # the last clip ends the video
+
+
+def test_each_dense_clip_draws_one_of_the_ratios() -> None:
+    rng = np.random.default_rng(0)
+    views = [random_views(128, clip_length=8, skip_ratios=[2.0, 4.0], num_places=2, rng=rng) for _ in range(200)]
+    for drawn in views:
+        strides = (drawn.dense[:, -1] - drawn.dense[:, 0]) / 7
+        assert strides == pytest.approx(np.array([8.0, 4.0])[drawn.ratio_ids], abs=0.2)
+    assert 0.4 < np.mean([drawn.ratio_ids.mean() for drawn in views]) < 0.6
+
+
+@pytest.mark.parametrize(("ratios", "places", "copies"), [([], 1, 1), ([2.0], 0, 1), ([2.0], 1, 0)])
+def test_no_dense_clip_is_an_error(ratios: list[float], places: int, copies: int) -> None:
+    with pytest.raises(ValueError, match="skip_ratios"):
+        random_views(
+            64, clip_length=8, skip_ratios=ratios, num_places=places, copies=copies, rng=np.random.default_rng(0)
+        )
 
 
 @given(video=videos(), ratio=RATIOS)
@@ -147,7 +181,7 @@ def test_clips_of_a_known_video() -> None:
     video=videos().filter(lambda video: video.clip_length % 4 == 0), seed=SEEDS, intervals=st.sampled_from([1, 2, 4])
 )
 def test_interval_positions_are_means_of_their_frames(video: Video, seed: int, intervals: int) -> None:
-    sparse = pair_of(video, 4.0, seed).sparse
+    sparse = views_of(video, 4.0, seed).sparse
     positions = interval_positions(sparse, intervals)
     each = video.clip_length // intervals
     by_hand = [sum(sparse[k * each : (k + 1) * each].tolist()) / each for k in range(intervals)]

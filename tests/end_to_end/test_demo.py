@@ -20,7 +20,7 @@ def test_demo_writes_results_and_report(tmp_path: Path) -> None:
         clips={"size": 16},
         pretrain={"epochs": 1, "steps_per_epoch": 2},
         finetune={"epochs": 2, "steps_per_epoch": 2},
-        objective={"speed": 1.0},
+        objective={"speed": {"weight": 1.0}},
         machine={"num_workers": 0},
     )
     size = DemoSize(

@@ -139,3 +139,8 @@ def test_a_split_without_labels_is_an_error(squares: FrameStore, two_classes: Fr
         evaluate(tiny_recogniser(), squares, split="unlabelled")
     with pytest.raises(ValueError, match="no labelled video in the split 'val'; it has test, train"):
         evaluate(tiny_recogniser(("down", "right")), two_classes, split="val")
+
+
+def test_the_same_classes_in_another_order_are_told(squares: FrameStore) -> None:
+    with pytest.raises(ClassMismatchError, match="the same in another order"):
+        check_classes(squares.class_names[::-1], squares)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -5,7 +7,7 @@ from torch import Tensor
 from sparsedense.data.augment import to_float
 from sparsedense.data.loader import EvaluationClips, collate_clips
 from sparsedense.data.store import FrameStore
-from sparsedense.evaluation.inference import clip_outputs, clip_settings, video_features
+from sparsedense.evaluation.inference import PartedProgress, clip_outputs, clip_settings, output_batches, video_features
 from tests.conftest import tiny_experiment
 from tests.evaluation.colour_model import tiny_recogniser
 
@@ -78,3 +80,34 @@ def test_progress_ends_at_the_number_of_clips(squares: FrameStore) -> None:
     )  # fmt: skip
     total = 2 * len(videos)
     assert calls == [(min(done, total), total) for done in range(6, total + 6, 6)]
+
+
+def test_batches_are_the_outputs_in_parts(squares: FrameStore) -> None:
+    model, videos = tiny_recogniser(), squares.videos(split="test")
+    batches = list(output_batches(model, squares, videos, brightness, num_clips=2, batch_size=6, num_workers=0))
+    assert [len(batch) for batch in batches] == [6, 6, 6, 2]
+    outputs = clip_outputs(model, squares, videos, brightness, num_clips=2, num_workers=0)
+    assert torch.allclose(torch.cat(batches), outputs.flatten(0, 1), atol=1e-6)
+
+
+def test_other_clips_than_the_models_own_can_be_asked_for(squares: FrameStore) -> None:
+    model, videos, sizes = tiny_recogniser(), squares.videos(split="val"), []
+    clips = replace(clip_settings(model), size=12, length=4)
+
+    def spy(clips_BCTHW: Tensor) -> Tensor:
+        sizes.append(clips_BCTHW.shape[2:])
+        return brightness(clips_BCTHW)
+
+    clip_outputs(model, squares, videos, spy, num_clips=1, clips=clips, num_workers=0)
+    assert set(sizes) == {(4, 12, 12)}
+
+
+def test_parts_make_one_progress() -> None:
+    calls: list[tuple[int, int]] = []
+    parts = PartedProgress(lambda done, total: calls.append((done, total)), [10, 0, 20])
+    for counts in ([(1, 2), (2, 2)], [(5, 5)], [(1, 4), (4, 4)]):
+        part = parts.next_part()
+        for done, total in counts:
+            part(done, total)
+    assert calls == [(5, 30), (10, 30), (10, 30), (15, 30), (30, 30)]
+    PartedProgress(None, [1]).next_part()(1, 1)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sparsedense.data.store import FrameStore
-from sparsedense.evaluation.knn import knn_accuracy, knn_predict
+from sparsedense.evaluation.knn import centred, knn_accuracy, knn_predict, knn_share_right, nearest_neighbours
 from tests.evaluation.colour_model import colour_recogniser, tiny_recogniser
 
 Vectors = NDArray[np.float64]
@@ -49,6 +49,25 @@ def test_lengths_of_the_vectors_do_not_matter() -> None:
     gallery, labels, queries = torch.randn(20, 5), torch.arange(20) % 3, torch.randn(9, 5)
     scaled = gallery * torch.rand(20, 1).add(0.1)
     assert torch.equal(knn_predict(gallery, labels, queries, k=4), knn_predict(scaled, labels, 7 * queries, k=4))
+
+
+def test_neighbours_come_the_nearest_first_with_their_cosine() -> None:
+    gallery, query = torch.tensor([[0.0, 2.0], [3.0, 0.0], [1.0, 1.0]]), torch.tensor([[5.0, 1.0]])
+    nearest = nearest_neighbours(gallery, query, k=3)
+    assert nearest.rows.tolist() == [[1, 2, 0]]
+    expected = [5 / 26**0.5, 6 / 52**0.5, 1 / 26**0.5]
+    assert nearest.similarities[0].tolist() == pytest.approx(expected)
+
+
+def test_centring_tells_features_apart_that_all_point_one_way() -> None:
+    """A large common part hides the class from the cosine: the query is of class 1 but longer."""
+    gallery, labels = torch.tensor([[100.0, 0.0], [104.0, 1.0]]), torch.tensor([0, 1])
+    query = torch.tensor([[140.0, 0.5]])
+    assert knn_predict(gallery, labels, query).tolist() == [0]
+    assert knn_share_right(gallery, labels, query, torch.tensor([1])) == 1
+    moved_gallery, moved_query = centred(gallery, query)
+    assert torch.allclose(moved_gallery.mean(dim=0), torch.zeros(2))
+    assert torch.allclose(moved_query - moved_gallery, query - gallery)
 
 
 @pytest.mark.parametrize("k", [0, 4])

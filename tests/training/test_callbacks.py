@@ -1,4 +1,5 @@
 import json
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from lightning.pytorch import Trainer
 
 from sparsedense.models.model_file import load_model, read_provenance
 from sparsedense.models.recogniser import build_recogniser
-from sparsedense.training.callbacks import MetricsFile, ModelAfterEpochs, Throughput
+from sparsedense.training.callbacks import CollapseWatch, MetricsFile, ModelAfterEpochs, Throughput
 from sparsedense.training.module import SparseDenseModule
 from sparsedense.training.plan import Phase, TrainingPlan
 from tests.conftest import MOTIONS, tiny_experiment
@@ -40,12 +41,12 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize(("phase", "views"), [(Phase.PRETRAIN, 2), (Phase.FINETUNE, 1)])
-def test_throughput_counts_clips_and_waiting(monkeypatch: pytest.MonkeyPatch, phase: Phase, views: int) -> None:
+@pytest.mark.parametrize("views", [1, 2, 5])
+def test_throughput_counts_clips_and_waiting(monkeypatch: pytest.MonkeyPatch, views: int) -> None:
     clock = Clock()
     monkeypatch.setattr("time.perf_counter", clock)
-    made, throughput, stand_in = module(phase), Throughput(), trainer(world_size=2)
-    batch = {"label": torch.zeros(5)}
+    made, throughput, stand_in = module(Phase.PRETRAIN), Throughput(), trainer(world_size=2)
+    batch = {"dense": torch.zeros(5 * max(1, views - 1))} | ({"sparse": torch.zeros(5)} if views > 1 else {})
     clock.now += 1000  # before the epoch: not counted
     throughput.on_train_epoch_start(stand_in, made)
     for number in range(4):
@@ -59,6 +60,25 @@ def test_throughput_counts_clips_and_waiting(monkeypatch: pytest.MonkeyPatch, ph
     throughput.on_train_batch_start(stand_in, made, batch, 0)
     throughput.on_train_batch_end(stand_in, made, None, batch, 0)
     assert throughput.epoch_summary["data_wait"] == 1, "every epoch counts anew"
+
+
+def test_collapsed_features_are_told_in_the_first_epoch() -> None:
+    made, logged = module(Phase.PRETRAIN), dict[str, Any]()
+    made.log_dict = lambda values: logged.update(values)  # type: ignore[method-assign, assignment, misc]
+    directions = torch.randn(64, 16, generator=torch.Generator().manual_seed(0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        CollapseWatch().on_train_epoch_end(trainer(current_epoch=0), made)
+        assert not logged, "nothing was seen yet"
+        made._recent_features.append(directions)
+        CollapseWatch().on_train_epoch_end(trainer(current_epoch=0), made)
+    assert logged["effective_rank"] > 10
+    made._recent_features.clear()
+    made._recent_features.append(torch.ones(64, 16) + 1e-3 * directions)
+    with pytest.warns(UserWarning, match=r"epoch 3: the features use 1\.\d+ directions .* of 16: they have collapsed"):
+        CollapseWatch().on_train_epoch_end(trainer(current_epoch=3), made)
+    assert logged["effective_rank"] < 1.5
+    assert logged["feature_std"] < 0.01
 
 
 def test_metrics_of_an_epoch_are_a_line_each_for_training_and_validation(tmp_path: Path) -> None:

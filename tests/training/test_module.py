@@ -12,10 +12,10 @@ from sparsedense.data.loader import ClipBatch, Draw, TrainingClips, collate_pair
 from sparsedense.data.sampling import interval_positions
 from sparsedense.data.store import FrameStore
 from sparsedense.losses.consistency import ConsistencyLoss
-from sparsedense.losses.schedule import CurriculumWeights
 from sparsedense.models.encoder import pool
 from sparsedense.models.recogniser import build_recogniser
-from sparsedense.training.module import SparseDenseModule, centre_frames
+from sparsedense.training.module import SparseDenseModule
+from sparsedense.training.objectives import centre_frames
 from sparsedense.training.plan import Phase, TrainingPlan
 from tests.conftest import MOTIONS, tiny_experiment
 
@@ -35,8 +35,8 @@ class FixedPlan(TrainingPlan):
 
     fixed: tuple[float, float, float] = EVERYTHING
 
-    def weights(self, epoch: int) -> CurriculumWeights:
-        return CurriculumWeights(*self.fixed)
+    def weights(self, epoch: int) -> dict[str, float]:
+        return dict(zip(("speed", "consistency", "classification"), self.fixed, strict=True))
 
 
 def module(weights: tuple[float, float, float] = EVERYTHING, **changes: Any) -> SparseDenseModule:
@@ -67,7 +67,7 @@ def stem_gradient(made: SparseDenseModule) -> Tensor:
     ids=["speed", "jsd", "cosine", "classification", "everything"],
 )
 def test_each_loss_reaches_the_first_layer(batch: ClipBatch, weights: tuple[float, float, float], kind: str) -> None:
-    made = module(weights, objective={"consistency_kind": kind})
+    made = module(weights, objective={"consistency": {"kind": kind}})
     loss = made.training_step(batch, 0)
     assert loss.shape == ()
     assert torch.isfinite(loss)
@@ -186,7 +186,7 @@ def test_the_consistency_loss_gets_positions_in_frames(batch: ClipBatch, monkeyp
     (dense_map, sparse_map, dense_frame, sparse_frames, dense_position, positions), *_ = calls
     assert dense_map.shape == sparse_map.shape == (4, made.model.encoder.feature_dim, 2, 1, 1)
     assert positions.numpy() == pytest.approx(interval_positions(batch["sparse_indices"].numpy(), 2))
-    assert dense_position.tolist() == pytest.approx(batch["dense_indices"].double().mean(dim=1).tolist())
+    assert dense_position.tolist() == pytest.approx(batch["dense_indices"][:, 0].double().mean(dim=1).tolist())
     assert torch.equal(sparse_frames[1, 0], batch["sparse"][1, :, 2].float() / 255)
     assert torch.equal(dense_frame[3], batch["dense"][3, :, 4].float() / 255)
 

@@ -4,14 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsedense.config import ObjectiveConfig, PhaseConfig
+from sparsedense.config import PhaseConfig
 from sparsedense.losses.schedule import curriculum_weights, learning_rate
+from sparsedense.objectives_config import AlignmentConfig, ConsistencyConfig, ObjectiveConfig, SpeedConfig
 from sparsedense.training.plan import NEGLIGIBLE_WEIGHT, Phase, TrainingPlan
 
 
 def plan(phase: Phase, *, epochs: int, speed: float = 1.0, consistency: float = 1.0, **changes: object) -> TrainingPlan:
     config = PhaseConfig(epochs=epochs, **changes)  # type: ignore[arg-type]
-    return TrainingPlan(phase, config, ObjectiveConfig(speed=speed, consistency=consistency))
+    objective = ObjectiveConfig(speed=SpeedConfig(weight=speed), consistency=ConsistencyConfig(weight=consistency))
+    return TrainingPlan(phase, config, objective)
+
+
+def weights_of(made: TrainingPlan, epoch: int) -> tuple[float, float, float]:
+    weights = made.weights(epoch)
+    return weights["speed"], weights["consistency"], weights["classification"]
 
 
 @pytest.mark.parametrize(
@@ -28,14 +35,14 @@ def plan(phase: Phase, *, epochs: int, speed: float = 1.0, consistency: float = 
     ],
 )
 def test_the_papers_curriculum(epoch: int, speed: float, consistency: float, classification: float) -> None:
-    weights = plan(Phase.TRAIN, epochs=150).weights(epoch)
+    weights = weights_of(plan(Phase.TRAIN, epochs=150), epoch)
     assert weights == pytest.approx((speed, consistency, classification), abs=1e-12)
 
 
 @pytest.mark.parametrize("epochs", [6, 36, 150])
 def test_weights_are_the_schedules_above_the_negligible(epochs: int) -> None:
     for epoch in range(epochs):
-        weights = plan(Phase.TRAIN, epochs=epochs).weights(epoch)
+        weights = weights_of(plan(Phase.TRAIN, epochs=epochs), epoch)
         for weight, scheduled in zip(weights, curriculum_weights(epoch, epochs), strict=True):
             assert weight == (scheduled if scheduled >= NEGLIGIBLE_WEIGHT else 0.0)
 
@@ -47,23 +54,23 @@ def test_pretraining_is_the_first_third_and_finetuning_the_rest() -> None:
         assert first.weights(epoch) == whole.weights(epoch)
         assert first.rate(epoch) == whole.rate(epoch)
     for epoch in range(100):
-        assert rest.weights(epoch) == (0.0, 0.0, 1.0)
+        assert weights_of(rest, epoch) == (0.0, 0.0, 1.0)
         assert rest.rate(epoch) == whole.rate(50 + epoch)
 
 
 def test_constant_weights_are_for_pretraining() -> None:
     pretraining = plan(Phase.PRETRAIN, epochs=9, weight_schedule="constant", speed=0.5)
-    assert {pretraining.weights(epoch) for epoch in range(9)} == {(0.5, 1.0, 0.0)}
+    assert {weights_of(pretraining, epoch) for epoch in range(9)} == {(0.5, 1.0, 0.0)}
     whole = plan(Phase.TRAIN, epochs=9, weight_schedule="constant")
-    assert [whole.weights(epoch).classification for epoch in range(9)] == [0.0] * 4 + [1.0] * 5
+    assert [whole.weights(epoch)["classification"] for epoch in range(9)] == [0.0] * 4 + [1.0] * 5
 
 
 def test_the_objectives_factors_multiply_the_weights() -> None:
     halved, full = plan(Phase.TRAIN, epochs=150, speed=0.5, consistency=2.0), plan(Phase.TRAIN, epochs=150)
     for epoch in (0, 20, 24, 49, 60):
-        assert halved.weights(epoch).speed == pytest.approx(0.5 * full.weights(epoch).speed)
-        assert halved.weights(epoch).consistency == pytest.approx(2 * full.weights(epoch).consistency)
-        assert halved.weights(epoch).classification == full.weights(epoch).classification
+        assert halved.weights(epoch)["speed"] == pytest.approx(0.5 * full.weights(epoch)["speed"])
+        assert halved.weights(epoch)["consistency"] == pytest.approx(2 * full.weights(epoch)["consistency"])
+        assert halved.weights(epoch)["classification"] == full.weights(epoch)["classification"]
 
 
 @given(
@@ -79,15 +86,15 @@ def test_every_epoch_has_something_to_minimise(
     made = plan(phase, epochs=epochs, speed=speed, consistency=consistency, weight_schedule=weight_schedule)
     for epoch in range(epochs):
         weights = made.weights(epoch)
-        assert max(weights) >= 0.2
-        assert all(weight <= 1 for weight in weights)
-        assert speed > 0 or weights.speed == 0
-        assert consistency > 0 or weights.consistency == 0
+        assert max(weights.values()) >= 0.2
+        assert all(weight <= 1 for weight in weights.values())
+        assert speed > 0 or weights["speed"] == 0
+        assert consistency > 0 or weights["consistency"] == 0
 
 
 def test_pretraining_for_nothing_is_an_error() -> None:
     for phase in (Phase.PRETRAIN, Phase.TRAIN):
-        with pytest.raises(ValueError, match=r"objective\.speed and objective\.consistency are both 0"):
+        with pytest.raises(ValueError, match=r"objective\.\*\.weight is 0 for all of speed, consistency"):
             plan(phase, epochs=6, speed=0, consistency=0)
     plan(Phase.FINETUNE, epochs=6, speed=0, consistency=0)
 
@@ -123,10 +130,30 @@ def test_rates_of_the_schedules() -> None:
 
 
 def test_a_small_factor_is_not_dropped() -> None:
-    assert plan(Phase.PRETRAIN, epochs=3, speed=1e-4, weight_schedule="constant").weights(0).speed == 1e-4
+    assert plan(Phase.PRETRAIN, epochs=3, speed=1e-4, weight_schedule="constant").weights(0)["speed"] == 1e-4
 
 
 def test_both_views_are_needed_until_only_classes_are_learnt() -> None:
     curriculum = plan(Phase.TRAIN, epochs=150)
     assert [curriculum.needs_pair(epoch) for epoch in (0, 50, 149)] == [True, True, False]
     assert not plan(Phase.FINETUNE, epochs=3).needs_pair(0)
+
+
+def test_other_objectives_share_the_weight_of_consistency() -> None:
+    objective = ObjectiveConfig(alignment=AlignmentConfig(weight=0.5))
+    made = TrainingPlan(Phase.TRAIN, PhaseConfig(epochs=150), objective)
+    for epoch in (0, 10, 20, 40, 60, 149):
+        weights = made.weights(epoch)
+        assert weights["alignment"] == 0.5 * weights["consistency"]
+        assert weights["contrast"] == weights["generator"] == 0
+
+
+def test_alignment_alone_does_not_wait_for_speed() -> None:
+    objective = ObjectiveConfig(SpeedConfig(weight=0), ConsistencyConfig(weight=0), AlignmentConfig(weight=2.0))
+    made = TrainingPlan(Phase.PRETRAIN, PhaseConfig(epochs=9), objective)
+    assert {made.weights(epoch)["alignment"] for epoch in range(9)} == {2.0}
+
+
+def test_a_negative_weight_is_an_error() -> None:
+    with pytest.raises(ValueError, match="at least 0"):
+        plan(Phase.PRETRAIN, epochs=2, speed=-1.0)

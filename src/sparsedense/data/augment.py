@@ -25,22 +25,30 @@ class AugmentConfig:
     Attributes:
         crop_area: smallest and largest area of the random crop, as a share of the frame.
         crop_aspect: smallest and largest width : height of the crop.
+        shared_crop: all clips of a video get the same crop; the RGB trend of the consistency loss needs that.
         flip_probability: how often a clip is mirrored; 0 where left and right are different classes.
         brightness: largest shift of brightness, in shares of the full range.
         contrast: contrast is multiplied by 1 - contrast .. 1 + contrast.
         saturation: likewise, the saturation.
         hue_degrees: largest turn of the hue.
         grey_probability: how often a clip loses its colours.
+        colour_mix_probability: how often a clip's three colours are turned into a random mixture of them, so that no
+            video is told by its colours; the flow of light and dark stays.
+        noise: largest standard deviation of the noise on every pixel, in shares of the full range; each clip draws its
+            own between 0 and that.
     """
 
     crop_area: tuple[float, float] = (0.5, 1.0)
     crop_aspect: tuple[float, float] = (0.8, 1.25)
+    shared_crop: bool = True
     flip_probability: float = 0.5
     brightness: float = 0.2
     contrast: float = 0.3
     saturation: float = 0.3
     hue_degrees: float = 20.0
     grey_probability: float = 0.1
+    colour_mix_probability: float = 0.0
+    noise: float = 0.0
 
 
 class CropBox(NamedTuple):
@@ -125,9 +133,39 @@ def _colour_map(num_clips: int, config: AugmentConfig, generator: torch.Generato
     saturation = saturation.masked_fill(torch.rand(num_clips, generator=generator) < config.grey_probability, 0.0)
     grey_33 = torch.tensor(_LUMA).expand(3, 3)
     saturate = saturation.view(-1, 1, 1) * torch.eye(3) + (1 - saturation).view(-1, 1, 1) * grey_33
-    matrix = contrast.view(-1, 1, 1) * (saturate @ _hue_rotation(hue))
-    offset = (brightness + (1 - contrast) * 0.5).view(-1, 1).expand(-1, 3)
+    mixture = _mixtures(num_clips, config.colour_mix_probability, generator)
+    matrix = contrast.view(-1, 1, 1) * (saturate @ _hue_rotation(hue) @ mixture)
+    # Mid-grey stays where it is under the contrast and the mixture.
+    offset = brightness.view(-1, 1) + 0.5 * (1 - matrix.sum(dim=2))
     return matrix, offset
+
+
+def _mixtures(num_clips: int, probability: float, generator: torch.Generator) -> Tensor:
+    """Random rotations and mirrorings (B, 3, 3) of RGB space for some clips, the identity for the others."""
+    if probability == 0:
+        return torch.eye(3).expand(num_clips, 3, 3)
+    mixed_B = torch.rand(num_clips, generator=generator) < probability
+    orthogonal_B33 = torch.linalg.qr(torch.randn(num_clips, 3, 3, generator=generator)).Q
+    return torch.where(mixed_B.view(-1, 1, 1), orthogonal_B33, torch.eye(3))
+
+
+def add_noise(clips_BCTHW: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Add Gaussian noise of a random strength to each clip; the sum may leave [0, 1], as a camera's does not.
+
+    Args:
+        clips_BCTHW: float in [0, 1].
+        config: the largest standard deviation.
+        generator: a CPU generator; the strengths are the same on every device, the noise itself need not be.
+    """
+    if config.noise == 0:
+        return clips_BCTHW
+    strength_B = torch.rand(len(clips_BCTHW), generator=generator) * config.noise
+    seed = int(torch.randint(2**62, (), generator=generator))
+    device = clips_BCTHW.device
+    noise = torch.randn(
+        clips_BCTHW.shape, generator=torch.Generator(device).manual_seed(seed), device=device, dtype=clips_BCTHW.dtype
+    )
+    return clips_BCTHW.addcmul(noise, strength_B.to(device).view(-1, 1, 1, 1, 1))
 
 
 def _hue_rotation(angle_B: Tensor) -> Tensor:

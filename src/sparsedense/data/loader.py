@@ -18,12 +18,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sparsedense.data.augment import AugmentConfig, centre_crop_box, crop_and_resize, random_crop_box
 from sparsedense.data.sampling import (
+    ClipViews,
     FrameIndices,
-    ViewPair,
     centre_view_pair,
     evaluation_clips,
     min_frames_for,
-    random_view_pair,
+    random_views,
 )
 from sparsedense.data.store import FrameStore
 
@@ -36,6 +36,10 @@ class ClipConfig:
         length: frames T of a clip.
         size: height and width of a clip in pixels.
         skip_ratio: the dense stride is the sparse stride divided by it.
+        other_skip_ratios: further ratios, larger ones are slower; training draws each dense clip's from all of them.
+        dense_clips: places of a video that pretraining takes dense clips from: one anywhere, or several evenly spread;
+            as many as the skip ratio tile the video.
+        dense_copies: dense clips from each place, of the same frames but augmented each by itself.
         min_dense_stride_frames: a video is pretrained on only if its dense stride is at least this.
         evaluation_stride_frames: stride of evaluation clips; `null` takes each video's own dense stride.
     """
@@ -43,13 +47,30 @@ class ClipConfig:
     length: int = 16
     size: int = 112
     skip_ratio: float = 4.0
+    other_skip_ratios: tuple[float, ...] = ()
+    dense_clips: int = 1
+    dense_copies: int = 1
     min_dense_stride_frames: float = 1.7
     evaluation_stride_frames: float | None = 2.0
 
+    def __post_init__(self) -> None:
+        if self.dense_clips < 1 or self.dense_copies < 1:
+            raise ValueError(
+                f"clips.dense_clips ({self.dense_clips}) and clips.dense_copies ({self.dense_copies}) must be at least "
+                f"1"
+            )
+        if min(self.skip_ratios) <= 0:
+            raise ValueError(f"clips.skip_ratio and clips.other_skip_ratios ({self.skip_ratios}) must be above 0")
+
+    @property
+    def skip_ratios(self) -> tuple[float, ...]:
+        """All skip ratios, the fastest dense clips first."""
+        return tuple(sorted({self.skip_ratio, *self.other_skip_ratios}))
+
     @property
     def min_frames(self) -> int:
-        """Fewest frames of a video that passes the length filter."""
-        return max(self.length, min_frames_for(self.length, self.skip_ratio, self.min_dense_stride_frames))
+        """Fewest frames of a video that passes the length filter, at the largest skip ratio."""
+        return max(self.length, min_frames_for(self.length, self.skip_ratios[-1], self.min_dense_stride_frames))
 
     def evaluation_indices(self, num_frames: int, num_clips: int) -> NDArray[np.int64]:
         """Frame indices (num_clips, T) of the clips that a video is judged by."""
@@ -66,35 +87,40 @@ class Draw(NamedTuple):
 
 
 class ClipBatch(TypedDict):
-    """A batch of both views.
+    """A batch of both views; D dense clips a video.
 
     Attributes:
-        sparse, dense: uint8 (B, C, T, H, W), cropped and resized, colours untouched; sparse only where asked for.
-        sparse_indices, dense_indices: int64 (B, T), frame indices in the video.
+        dense: uint8 (B * D, C, T, H, W), those of a video one after the other; cropped and resized, colours untouched.
+        sparse: uint8 (B, C, T, H, W), only where asked for.
+        dense_indices: int64 (B, D, T), frame indices in the video.
+        sparse_indices: int64 (B, T), the same.
+        dense_speed: int64 (B, D), 1 for the fastest dense clips, one more for each larger skip ratio (0 is sparse).
         label: int64 (B,), -1 where unknown.
         video_id: int64 (B,).
     """
 
-    sparse: NotRequired[Tensor]
     dense: Tensor
-    sparse_indices: Tensor
+    sparse: NotRequired[Tensor]
     dense_indices: Tensor
+    sparse_indices: Tensor
+    dense_speed: Tensor
     label: Tensor
     video_id: Tensor
 
 
 class _Sample(NamedTuple):
     sparse_THWC: Tensor | None
-    dense_THWC: Tensor
-    views: ViewPair
+    dense_DTHWC: Tensor
+    views: ClipViews
     label: int
     video_id: int
 
 
 class TrainingClips(Dataset[_Sample]):
-    """Random sparse and dense clips of a store's videos, with one random crop for both views.
+    """Random sparse and dense clips of a store's videos.
 
-    The crop is shared so that the similarities of the two clips' frames speak of time, not of the crop.
+    With `augment.shared_crop` one random crop serves all clips of a video, so that the similarities of their frames
+    speak of time, not of the crop; otherwise each clip has its own, which is harder to tell a video by.
 
     Args:
         store: where the frames are.
@@ -102,7 +128,7 @@ class TrainingClips(Dataset[_Sample]):
         augment: how the crop varies.
         seed: with the draw, decides everything random about a sample.
         labelled: ids of the videos whose label may be seen; all others get label -1.
-        with_sparse: read the sparse clip too; classification alone does not look at it.
+        with_sparse: read the sparse clip and all dense clips; classification alone looks at the first dense one.
     """
 
     def __init__(
@@ -120,30 +146,44 @@ class TrainingClips(Dataset[_Sample]):
         self.labelled = frozenset([] if labelled is None else labelled.tolist())
 
     def __getitem__(self, draw: Draw) -> _Sample:
-        """The clips of one draw; the dense one is the same with and without the sparse one."""
+        """The clips of one draw; the first dense one is the same with and without the others."""
         video_id = draw.video_id
         rng = np.random.default_rng((self.seed, *draw))
-        views = random_view_pair(
+        views = random_views(
             int(self.store.num_frames[video_id]),
             clip_length=self.clips.length,
-            skip_ratio=self.clips.skip_ratio,
+            skip_ratios=self.clips.skip_ratios,
+            num_places=self.clips.dense_clips,
+            copies=self.clips.dense_copies,
             rng=rng,
         )
-        wanted = [views.dense, views.sparse] if self.with_sparse else [views.dense]
-        frames = self.store.read(video_id, np.concatenate(wanted))
-        box = random_crop_box(frames.shape[-2], frames.shape[-1], self.augment, rng)
-        frames_THWC = crop_and_resize(frames, box, self.clips.size).permute(1, 2, 3, 0)
+        wanted = np.concatenate([views.dense, views.sparse[None]]) if self.with_sparse else views.dense[:1]
+        clips_VTHWC = self._cropped(self.store.read(video_id, wanted.reshape(-1)), len(wanted), rng)
+        dense, sparse = (clips_VTHWC[:-1], clips_VTHWC[-1]) if self.with_sparse else (clips_VTHWC, None)
         label = int(self.store.label_ids[video_id]) if video_id in self.labelled else -1
-        dense, sparse = frames_THWC[: self.clips.length], frames_THWC[self.clips.length :]
-        return _Sample(sparse if self.with_sparse else None, dense, views, label, video_id)
+        return _Sample(sparse, dense, views, label, video_id)
+
+    def _cropped(self, frames: Tensor, num_clips: int, rng: np.random.Generator) -> Tensor:
+        """Clips (V, T, size, size, C) of the frames (C, V * T, H, W) of all clips."""
+        height, width = frames.shape[-2:]
+        boxes = [random_crop_box(height, width, self.augment, rng) for _ in range(num_clips)]
+        if self.augment.shared_crop:
+            parts = [crop_and_resize(frames, boxes[0], self.clips.size)]
+        else:
+            clips = frames.chunk(num_clips, dim=1)
+            parts = [crop_and_resize(clip, box, self.clips.size) for clip, box in zip(clips, boxes, strict=True)]
+        frames_NHWC = torch.cat([part.permute(1, 2, 3, 0) for part in parts])
+        return frames_NHWC.view(num_clips, self.clips.length, *frames_NHWC.shape[1:])
 
 
 def collate_pairs(samples: Sequence[_Sample]) -> ClipBatch:
     """Stack samples into a batch whose memory is channels-last, as the frames came."""
+    num_dense = len(samples[0].dense_DTHWC)
     batch = ClipBatch(
-        dense=_stack_clips([sample.dense_THWC for sample in samples]),
+        dense=_stack_clips([clip for sample in samples for clip in sample.dense_DTHWC]),
+        dense_indices=torch.from_numpy(np.stack([sample.views.dense[:num_dense] for sample in samples])),
         sparse_indices=torch.from_numpy(np.stack([sample.views.sparse for sample in samples])),
-        dense_indices=torch.from_numpy(np.stack([sample.views.dense for sample in samples])),
+        dense_speed=torch.from_numpy(np.stack([1 + sample.views.ratio_ids[:num_dense] for sample in samples])),
         label=torch.tensor([sample.label for sample in samples], dtype=torch.int64),
         video_id=torch.tensor([sample.video_id for sample in samples], dtype=torch.int64),
     )

@@ -8,6 +8,7 @@ Pure functions of numbers: nothing here knows of files, stores or tensors. Frame
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,15 @@ class ViewPair:
 
     sparse: FrameIndices
     dense: FrameIndices
+
+
+@dataclass(frozen=True, slots=True)
+class ClipViews:
+    """Frame indices of a sparse clip (T,) and of dense clips (D, T), and which skip ratio each of these has (D,)."""
+
+    sparse: FrameIndices
+    dense: FrameIndices
+    ratio_ids: NDArray[np.int64]
 
 
 def sparse_stride(num_frames: int, clip_length: int) -> float:
@@ -80,21 +90,52 @@ def dense_indices(
     return _at_stride(start_frames, stride_frames, clip_length, num_frames)
 
 
-def random_view_pair(num_frames: int, *, clip_length: int, skip_ratio: float, rng: np.random.Generator) -> ViewPair:
-    """A sparse and a dense clip of one video at random starts (METHOD section 1).
+def random_views(
+    num_frames: int,
+    *,
+    clip_length: int,
+    skip_ratios: Sequence[float],
+    num_places: int = 1,
+    copies: int = 1,
+    rng: np.random.Generator,
+) -> ClipViews:
+    """A sparse clip at a random start and dense clips of one video (METHOD section 1).
 
-    The sparse start is uniform in [0, s), the dense start uniform over all that fits; the dense stride is
-    s / skip_ratio.
+    The sparse start is uniform in [0, s). A dense clip has the stride s / skip_ratio, with one of the ratios. One dense
+    clip starts anywhere it fits; several are spread evenly, so that as many as the ratio tile the video:
+
+        skip_ratio = 4, num_places = 4    |dddd|dddd|dddd|dddd|
+
+    Args:
+        num_frames: length F of the video in frames.
+        clip_length: number of frames T of a clip.
+        skip_ratios: the ratios that a dense clip may have.
+        num_places: how many places in the video dense clips come from.
+        copies: how many dense clips come from each place, one after the other; they show the same frames.
+        rng: the generator.
+
+    Raises:
+        ValueError: there is no ratio, place or copy, or the video is too short.
     """
+    if not skip_ratios or num_places < 1 or copies < 1:
+        raise ValueError(
+            f"skip_ratios ({list(skip_ratios)}) must not be empty, num_places ({num_places}) and copies ({copies}) "
+            f"must be at least 1"
+        )
     stride_frames = sparse_stride(num_frames, clip_length)
-    dense_stride = stride_frames / skip_ratio
-    room_frames = num_frames - 1 - (clip_length - 1) * dense_stride
-    return ViewPair(
-        sparse=sparse_indices(num_frames, clip_length=clip_length, start_frames=rng.random() * stride_frames),
-        dense=dense_indices(
-            num_frames, clip_length=clip_length, stride_frames=dense_stride, start_frames=rng.random() * room_frames
-        ),
-    )
+    sparse = sparse_indices(num_frames, clip_length=clip_length, start_frames=rng.random() * stride_frames)
+    starts = np.array([rng.random()]) if num_places == 1 else np.linspace(0.0, 1.0, num_places)
+    ratio_ids = rng.integers(len(skip_ratios), size=num_places) if len(skip_ratios) > 1 else np.zeros(num_places, int)
+    dense = []
+    for start, ratio_id in zip(starts, ratio_ids, strict=True):
+        dense_stride = stride_frames / skip_ratios[ratio_id]
+        room_frames = num_frames - 1 - (clip_length - 1) * dense_stride
+        dense.append(
+            dense_indices(
+                num_frames, clip_length=clip_length, stride_frames=dense_stride, start_frames=start * room_frames
+            )
+        )
+    return ClipViews(sparse, np.repeat(dense, copies, axis=0), np.repeat(ratio_ids, copies).astype(np.int64))
 
 
 def centre_view_pair(num_frames: int, *, clip_length: int, skip_ratio: float) -> ViewPair:

@@ -1,1 +1,1 @@
-"""How good is a model: protocol, metrics, kNN and controls. Needs a model and a store, no trainer."""
+"""How good is a model: protocol, metrics, kNN, probe, controls, robustness. Needs a model and a store, no trainer."""

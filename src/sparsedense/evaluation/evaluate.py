@@ -129,6 +129,7 @@ def check_classes(class_names: Sequence[str], store: FrameStore) -> None:
         f"the model knows {len(class_names)} classes, the store {store.path} was made for {len(store.class_names)}"
         + (f"; not in the store: {_listed(missing)}" if missing else "")
         + (f"; unknown to the model: {_listed(unknown)}" if unknown else "")
+        + ("; they are the same in another order" if not missing and not unknown else "")
         + ". Prepare a store with the model's classes, or train a model on this store: "
         f"`sparsedense finetune {store.path} --init MODEL`"
     )

@@ -1,9 +1,9 @@
 """Runs a model over the evaluation clips of many videos: probabilities or features, averaged over a video's clips.
 
-Shapes: N videos, M clips a video, L classes, D features.
+Shapes: N videos, M clips a video, L classes, D features, B clips of a batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -23,20 +23,44 @@ def clip_settings(model: Recogniser) -> ClipConfig:
     return ClipConfig(**model.clips)  # type: ignore[arg-type]
 
 
+class PartedProgress:
+    """One progress over pieces of work that follow one another.
+
+    Args:
+        progress: called with how much of the whole is done and how much there is; None shows nothing.
+        sizes: how much each part is, in the order of the parts.
+    """
+
+    def __init__(self, progress: Progress | None, sizes: Sequence[int]) -> None:
+        self._progress, self._sizes, self._begun = progress, tuple(sizes), 0
+
+    def next_part(self) -> Progress:
+        """The progress of the next part, in whatever unit that counts in."""
+        before, size, whole = sum(self._sizes[: self._begun]), self._sizes[self._begun], sum(self._sizes)
+        self._begun += 1
+
+        def advance(done: int, total: int) -> None:
+            if self._progress:
+                self._progress(before + size * done // total, whole)
+
+        return advance
+
+
 @torch.inference_mode()
-def clip_outputs(
+def output_batches(
     model: Recogniser,
     store: FrameStore,
     video_ids: NDArray[np.int64],
     output: Callable[[Tensor], Tensor],
     *,
     num_clips: int,
+    clips: ClipConfig | None = None,
     view: str = "dense",
     batch_size: int = 32,
     num_workers: int = 1,
     progress: Progress | None = None,
-) -> Tensor:
-    """Apply a function of the model to every evaluation clip.
+) -> Iterator[Tensor]:
+    """Apply a function of the model to every evaluation clip, batch by batch.
 
     Args:
         model: gives the clip settings and the device; switched to evaluation mode while this runs.
@@ -44,27 +68,62 @@ def clip_outputs(
         video_ids: N videos.
         output: float clips (B, 3, T, H, W) to rows (B, D), for instance `model` or `model.features`.
         num_clips: clips M a video.
+        clips: what a clip is; the model's own if not given.
         view: `dense` clips, or the one `sparse` clip.
         batch_size: clips a batch.
         num_workers: processes that read clips.
         progress: called with clips done and clips in all.
 
-    Returns:
-        (N, M, D), float32, on the CPU.
+    Yields:
+        (B, D), float32, on the CPU, in the order of the videos and of the clips in each.
     """
-    dataset = EvaluationClips(store, video_ids, clip_settings(model), num_clips=num_clips, view=view)
+    dataset = EvaluationClips(store, video_ids, clips or clip_settings(model), num_clips=num_clips, view=view)
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    rows = []
+    done = 0
     try:
-        for clips, *_ in evaluation_loader(dataset, batch_size=batch_size, num_workers=num_workers):
-            rows.append(output(to_float(clips.to(device)).contiguous()).float().cpu())
+        for frames, *_ in evaluation_loader(dataset, batch_size=batch_size, num_workers=num_workers):
+            yield output(to_float(frames.to(device)).contiguous()).float().cpu()
+            done += len(frames)
             if progress:
-                progress(min(len(rows) * batch_size, len(dataset)), len(dataset))
+                progress(done, len(dataset))
     finally:
         model.train(was_training)
-    return torch.cat(rows).view(len(video_ids), dataset.num_clips, -1)
+
+
+def clip_outputs(
+    model: Recogniser,
+    store: FrameStore,
+    video_ids: NDArray[np.int64],
+    output: Callable[[Tensor], Tensor],
+    *,
+    num_clips: int,
+    clips: ClipConfig | None = None,
+    view: str = "dense",
+    batch_size: int = 32,
+    num_workers: int = 1,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Apply a function of the model to every evaluation clip; the arguments are those of `output_batches`.
+
+    Returns:
+        (N, M, D), float32, on the CPU.
+    """
+    batches = output_batches(
+        model,
+        store,
+        video_ids,
+        output,
+        num_clips=num_clips,
+        clips=clips,
+        view=view,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        progress=progress,
+    )
+    rows = torch.cat(list(batches))
+    return rows.view(len(video_ids), -1, rows.shape[1])
 
 
 def video_features(

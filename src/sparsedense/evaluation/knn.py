@@ -3,6 +3,8 @@
 Shapes: G gallery videos, Q query videos, D features.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,6 +12,32 @@ from torch.nn import functional as F
 from sparsedense.data.store import FrameStore
 from sparsedense.evaluation.inference import video_features
 from sparsedense.models.recogniser import Recogniser
+
+
+class Neighbours(NamedTuple):
+    """The k most similar gallery vectors of each query, the nearest first: cosine and row, both (Q, k)."""
+
+    similarities: Tensor
+    rows: Tensor
+
+
+def nearest_neighbours(gallery_GD: Tensor, queries_QD: Tensor, *, k: int) -> Neighbours:
+    """The k gallery vectors most similar to each query (cosine).
+
+    Raises:
+        ValueError: k is not in 1..G.
+    """
+    if not 1 <= k <= len(gallery_GD):
+        raise ValueError(f"k ({k}) must be in 1..{len(gallery_GD)}, the number of gallery videos")
+    similarity_QG = F.normalize(queries_QD, dim=1) @ F.normalize(gallery_GD, dim=1).T
+    nearest = similarity_QG.topk(k, dim=1)
+    return Neighbours(nearest.values, nearest.indices)
+
+
+def centred(gallery_GD: Tensor, queries_QD: Tensor) -> tuple[Tensor, Tensor]:
+    """Gallery and queries about the gallery's mean: after a ReLU, all features point the same way from zero."""
+    mean_D = gallery_GD.mean(dim=0)
+    return gallery_GD - mean_D, queries_QD - mean_D
 
 
 def knn_predict(
@@ -22,23 +50,30 @@ def knn_predict(
     Raises:
         ValueError: k is not in 1..G.
     """
-    if not 1 <= k <= len(gallery_GD):
-        raise ValueError(f"k ({k}) must be in 1..{len(gallery_GD)}, the number of gallery videos")
-    similarity_QG = F.normalize(queries_QD, dim=1) @ F.normalize(gallery_GD, dim=1).T
-    nearest = similarity_QG.topk(k, dim=1)
-    weights_QK = (nearest.values / temperature).exp()
+    nearest = nearest_neighbours(gallery_GD, queries_QD, k=k)
+    weights_QK = (nearest.similarities / temperature).exp()
     votes_QL = weights_QK.new_zeros(len(queries_QD), int(gallery_labels_G.max()) + 1)
-    votes_QL.scatter_add_(1, gallery_labels_G[nearest.indices], weights_QK)
+    votes_QL.scatter_add_(1, gallery_labels_G[nearest.rows], weights_QK)
     return votes_QL.argmax(dim=1)
+
+
+def knn_share_right(
+    gallery_GD: Tensor, gallery_labels_G: Tensor, queries_QD: Tensor, query_labels_Q: Tensor, *, k: int = 1
+) -> float:
+    """Share of the queries whose k nearest gallery videos tell their class; features centred on the gallery's mean.
+
+    Raises:
+        ValueError: k is not in 1..G.
+    """
+    gallery_GD, queries_QD = centred(gallery_GD, queries_QD)
+    predicted_Q = knn_predict(gallery_GD, gallery_labels_G, queries_QD, k=k)
+    return float((predicted_Q == query_labels_Q).double().mean())
 
 
 def knn_accuracy(
     model: Recogniser, store: FrameStore, *, query_split: str = "test", k: int = 1, num_clips: int = 3
 ) -> float:
     """Share of the videos of a split whose nearest labelled training videos tell their class.
-
-    Features are centred on the gallery's mean before the cosine, because those of a network after ReLU all point the
-    same way.
 
     Raises:
         ValueError: the store has no labelled training videos or none in the query split.
@@ -49,9 +84,10 @@ def knn_accuracy(
             f"{store.path}: kNN needs labelled videos in the splits train ({len(gallery)}) and "
             f"{query_split} ({len(queries)})"
         )
-    gallery_features = video_features(model, store, gallery, num_clips=num_clips)
-    query_features = video_features(model, store, queries, num_clips=num_clips)
-    mean = gallery_features.mean(dim=0)
-    labels = torch.from_numpy(store.label_ids[gallery])
-    predicted = knn_predict(gallery_features - mean, labels, query_features - mean, k=k)
-    return float((predicted == torch.from_numpy(store.label_ids[queries])).float().mean())
+    return knn_share_right(
+        video_features(model, store, gallery, num_clips=num_clips),
+        torch.from_numpy(store.label_ids[gallery]),
+        video_features(model, store, queries, num_clips=num_clips),
+        torch.from_numpy(store.label_ids[queries]),
+        k=k,
+    )

@@ -30,6 +30,7 @@ from sparsedense.training.run import pretrain
 from sparsedense.training.run_folder import describe_store, write_json
 
 CONTROL_VIDEOS = 60
+DEMO_RECIPE = "sparsedense+small"
 PARALLEL_RUNS = 2
 
 
@@ -109,7 +110,7 @@ def run_demo(
     return results
 
 
-def demo_experiment(recipe: str | Path = "demo", labels_per_class: int = 3) -> Experiment:
+def demo_experiment(recipe: str | Path = DEMO_RECIPE, labels_per_class: int = 3) -> Experiment:
     """Settings of the comparison: few labels, and the last epoch's weights, so that nothing is chosen by validation."""
     return load_experiment(recipe, labels_per_class=labels_per_class, finetune={"keep": "last"})
 
@@ -154,7 +155,7 @@ def _representation_evidence(store: FrameStore, experiment: Experiment, model_pa
     evidence: dict[str, Any] = {
         "knn": {"random": knn_accuracy(random, store), "pretrained": knn_accuracy(model, store)}
     }
-    if experiment.objective.speed > 0:
+    if experiment.objective.speed.weight > 0:
         unseen = store.videos(split="test", min_frames=experiment.clips.min_frames)[:CONTROL_VIDEOS]
         controls = speed_controls(model, store, unseen)
         evidence["controls"] = {"speed_accuracy": {"real": controls.real, "frozen": controls.frozen}}

@@ -78,6 +78,15 @@ class Encoder(nn.Module):
         map_BCKHW: torch.Tensor = self.backbone(self.network_input(clips_BCTHW))
         return map_BCKHW
 
+    def map_positions(self, clip_length: int) -> int:
+        """Temporal positions K of the map of clips of T frames."""
+        device = self.pixel_mean.device
+        with torch.inference_mode():
+            was_training = self.training
+            map_BCKHW = self.eval()(torch.zeros(1, 3, clip_length, 16, 16, device=device))
+            self.train(was_training)
+        return int(map_BCKHW.shape[2])
+
     def network_input(self, clips_BCTHW: torch.Tensor) -> torch.Tensor:
         """What the backbone sees: normalised frames, their differences, or both, `(B, 3 or 6, T, H, W)`."""
         if not clips_BCTHW.is_floating_point():

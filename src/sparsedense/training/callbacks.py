@@ -2,6 +2,7 @@
 
 import json
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from torch import Tensor
 
+from sparsedense.evaluation.representation import effective_rank, feature_std
 from sparsedense.models.model_file import save_model
 from sparsedense.training.module import SparseDenseModule
+
+COLLAPSED_RANK = 1.5  # a random network's features, all of one sign, have an effective rank of 3 and more
 
 
 class Throughput(Callback):
@@ -43,8 +47,8 @@ class Throughput(Callback):
     ) -> None:
         """Count the step's clips and show the figures."""
         assert isinstance(pl_module, SparseDenseModule)
-        views = 2 if pl_module.plan.needs_pair(trainer.current_epoch) else 1
-        self._clips += views * len(batch["label"]) * trainer.world_size
+        clips = len(batch["dense"]) + len(batch.get("sparse", ()))
+        self._clips += clips * trainer.world_size
         self._step_ended = time.perf_counter()
         seconds = max(self._step_ended - self._epoch_started, 1e-9)
         self.epoch_summary = {"clips_per_second": self._clips / seconds, "data_wait": self._waited_seconds / seconds}
@@ -75,14 +79,13 @@ class MetricsFile(Callback):
         assert isinstance(pl_module, SparseDenseModule)
         if not trainer.is_global_zero:
             return
-        weights = pl_module.plan.weights(trainer.current_epoch)
+        weights, factors = pl_module.plan.weights(trainer.current_epoch), pl_module.plan.objective.weights()
         metrics = {name: _number(value) for name, value in trainer.callback_metrics.items()}
         epoch = {"epoch": trainer.current_epoch, "step": trainer.global_step}
-        train_names = ("loss", "loss_speed", "loss_consistency", "loss_classification", "speed_accuracy")
         self._append(
             {"kind": "train", **epoch}
-            | {name: metrics[name] for name in train_names if _is_current(name, weights._asdict(), metrics)}
-            | {f"weight_{name}": weight for name, weight in weights._asdict().items()}
+            | {name: value for name, value in metrics.items() if _is_current(name, weights)}
+            | {f"weight_{name}": weight for name, weight in weights.items() if factors.get(name, 1.0) > 0}
             | {"learning_rate": pl_module.plan.rate(trainer.current_epoch)}
             | self._throughput.epoch_summary
         )
@@ -94,6 +97,30 @@ class MetricsFile(Callback):
     def _append(self, record: dict[str, Any]) -> None:
         with self._path.open("a") as file:
             file.write(json.dumps(record) + "\n")
+
+
+class CollapseWatch(Callback):
+    """Measures after each epoch how many directions the features use, and warns where they have collapsed.
+
+    The features are those of the dense clips of the epoch's last steps. Collapse shows in the first epochs, hours
+    before a fine-tuning would tell.
+    """
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log `feature_std` and `effective_rank`."""
+        assert isinstance(pl_module, SparseDenseModule)
+        features_ND = pl_module.recent_features()
+        if len(features_ND) < 2:
+            return
+        std, rank = feature_std(features_ND), effective_rank(features_ND)
+        pl_module.log_dict({"feature_std": std, "effective_rank": rank})
+        if rank < COLLAPSED_RANK:
+            warnings.warn(
+                f"epoch {trainer.current_epoch}: the features use {rank:.2f} directions (effective rank) of "
+                f"{features_ND.shape[1]}: they have collapsed, all clips look alike. Raise objective.contrast.weight "
+                f"or objective.alignment.weight, or lower the learning rate",
+                stacklevel=2,
+            )
 
 
 class ModelAfterEpochs(Callback):
@@ -122,10 +149,14 @@ class ProgressBar(RichProgressBar):
         return {names.get(str(name), str(name)): value for name, value in items.items()}
 
 
-def _is_current(name: str, weights: dict[str, float], metrics: dict[str, float]) -> bool:
-    """Whether a metric is of this epoch: Lightning keeps the last value of a loss that is no longer computed."""
-    owner = {"speed_accuracy": "speed"}.get(name, name.removeprefix("loss_"))
-    return name in metrics and weights.get(owner, 1.0) > 0
+def _is_current(name: str, weights: dict[str, float]) -> bool:
+    """Whether a metric is one of this epoch's training: Lightning keeps the last value of a loss that has ended."""
+    if name in ("loss", "feature_std", "effective_rank"):
+        return True
+    kind, _, owner = name.partition("_")
+    if kind in ("loss", "guess", "gradient"):
+        return weights.get(owner, 0.0) > 0
+    return name.endswith("_accuracy") and weights.get(name.removesuffix("_accuracy"), 0.0) > 0
 
 
 def _number(value: Tensor | float) -> float:

@@ -1,30 +1,33 @@
-"""The Lightning module of all three trainings: one mixed batch of both views, three losses, weights by epoch.
+"""The Lightning module of all three trainings: one mixed batch of all clips, a weighted sum of losses.
 
 Shapes: B videos, K temporal positions of the map, C channels, H x W pixels.
 """
 
+from collections import deque
 from typing import cast
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparsedense.config import Experiment
-from sparsedense.data.augment import flip_clips, jitter_colours, random_flips, to_float
+from sparsedense.data.augment import add_noise, flip_clips, jitter_colours, random_flips, to_float
 from sparsedense.data.loader import ClipBatch
 from sparsedense.evaluation.metrics import ClassificationMetrics
 from sparsedense.losses.classification import ClassificationLoss
-from sparsedense.losses.consistency import ConsistencyLoss
-from sparsedense.losses.speed import SpeedLoss, speed_accuracy
 from sparsedense.models.encoder import pool
 from sparsedense.models.recogniser import Recogniser
-from sparsedense.training.plan import TrainingPlan
+from sparsedense.models.teacher import Teacher
+from sparsedense.training.objectives import ContrastObjective, Maps, Outcome, build_objectives
+from sparsedense.training.plan import Phase, TrainingPlan
+
+RECENT_STEPS = 16  # features of so many steps are kept to measure their spread
 
 
 class SparseDenseModule(LightningModule):
-    """Trains a recogniser by speed, consistency and classification, as its plan weighs them.
+    """Trains a recogniser by its objectives and by classification, as its plan weighs them.
 
     Args:
         model: encoder, speed head and, where there is supervision, classifier.
@@ -40,37 +43,56 @@ class SparseDenseModule(LightningModule):
         self.model, self.experiment, self.plan = model, experiment, plan
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         objective = experiment.objective
-        self.speed_loss = SpeedLoss()
         self.classification_loss = ClassificationLoss()
-        self.consistency_loss = ConsistencyLoss(
-            objective.consistency_kind,
-            rgb_temperature=objective.rgb_temperature,
-            latent_temperature=objective.latent_temperature,
-        )
+        self.objectives, self.teacher = nn.ModuleDict(), None
+        if plan.phase is not Phase.FINETUNE:
+            encoder = model.encoder
+            self.objectives = build_objectives(
+                objective,
+                experiment.clips,
+                feature_dim=encoder.feature_dim,
+                map_positions=encoder.map_positions(experiment.clips.length),
+            )
+            self.teacher = Teacher(encoder, momentum=objective.teacher_momentum) if objective.needs_teacher else None
+        self._recent_features: deque[Tensor] = deque(maxlen=RECENT_STEPS)
         num_classes = len(model.class_names)
         self.validation_metrics = ClassificationMetrics(num_classes) if num_classes else None
 
-    def training_step(self, batch: ClipBatch, _batch_index: int) -> Tensor:
+    def on_train_epoch_start(self) -> None:
+        """Forget the features of the epoch before, as a resumed run has none."""
+        self._recent_features.clear()
+
+    def training_step(self, batch: ClipBatch, batch_index: int) -> Tensor:
         """Total loss of a batch."""
         weights = self.plan.weights(self.current_epoch)
-        sparse, dense = self._augmented(batch, with_sparse=self.plan.needs_pair(self.current_epoch))
-        parts: dict[str, Tensor] = {}
+        dense, sparse = self._augmented(batch, with_sparse=self.plan.needs_pair(self.current_epoch))
+        outcomes: dict[str, Outcome] = {}
         if sparse is None:
             dense_map = self.model.encoder(dense)
         else:
-            # One batch for both, so that BatchNorm's statistics cannot tell the views apart.
-            maps = self.model.encoder(torch.cat([dense, sparse]))
-            dense_map, sparse_map = maps.chunk(2)
-            if weights.speed > 0:
-                parts["speed"] = self._speed(maps)
-            if weights.consistency > 0:
-                parts["consistency"] = self._consistency(dense_map, sparse_map, batch)
-        if weights.classification > 0:
-            parts["classification"] = self._classification(dense_map, batch["label"])
-        total = torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum()
-        batch_size = len(batch["label"])
-        self._log_epoch({"loss": total, **{f"loss_{name}": part for name, part in parts.items()}}, batch_size)
+            maps = self._maps(dense, sparse, batch)
+            outcomes = {name: objective(maps) for name, objective in self.objectives.items() if weights[name] > 0}
+            dense_map = maps.dense[:: maps.num_dense]
+        self._recent_features.append(pool(dense_map.detach()))
+        if weights["classification"] > 0:
+            outcomes["classification"] = Outcome(self._classification(dense_map, batch["label"]))
+        if batch_index == 0:
+            self._log_epoch(self._gradients(outcomes), len(batch["label"]))
+        total = torch.stack([weights[name] * outcome.loss for name, outcome in outcomes.items()]).sum()
+        self._log_outcomes(outcomes, total, len(batch["label"]))
         return total
+
+    def recent_features(self) -> Tensor:
+        """Pooled features (N, C) of dense clips of the epoch's last steps, one of each video."""
+        return torch.cat(list(self._recent_features)) if self._recent_features else torch.empty(0, 1)
+
+    def on_train_batch_end(self, *_: object) -> None:
+        """Move the slow copies towards what they copy."""
+        if self.teacher is not None:
+            self.teacher.update(self.model.encoder)
+        for objective in self.objectives.values():
+            if isinstance(objective, ContrastObjective):
+                objective.update_teacher()
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _batch_index: int) -> None:
         """Collect probabilities of validation clips; the batch holds clips, rows and labels."""
@@ -96,46 +118,46 @@ class SparseDenseModule(LightningModule):
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
 
-    def _augmented(self, batch: ClipBatch, *, with_sparse: bool) -> tuple[Tensor | None, Tensor]:
-        """Float clips of the views; the flip is shared by both, the colours are drawn for each."""
+    def _augmented(self, batch: ClipBatch, *, with_sparse: bool) -> tuple[Tensor, Tensor | None]:
+        """Float clips of the views; the flip is shared by all clips of a video, the rest is drawn for each."""
         config = self.experiment.augment
         generator = torch.Generator().manual_seed(self._step_seed())
         flips = random_flips(len(batch["label"]), config.flip_probability, generator)
 
-        def view(clips: Tensor) -> Tensor:
-            coloured = jitter_colours(to_float(clips), config, generator)
-            return flip_clips(coloured, flips).contiguous(memory_format=self.memory_format)
+        def view(clips: Tensor, flips_B: Tensor) -> Tensor:
+            changed = add_noise(jitter_colours(to_float(clips), config, generator), config, generator)
+            return flip_clips(changed, flips_B).contiguous(memory_format=self.memory_format)
 
-        dense = view(batch["dense"])
-        return (view(batch["sparse"]) if with_sparse else None), dense
+        num_dense = len(batch["dense"]) // len(flips)
+        dense = view(batch["dense"], flips.repeat_interleave(num_dense))
+        return dense, (view(batch["sparse"], flips) if with_sparse else None)
+
+    def _maps(self, dense: Tensor, sparse: Tensor, batch: ClipBatch) -> Maps:
+        # One batch for all clips, so that BatchNorm's statistics cannot tell the views apart.
+        clips = torch.cat([dense, sparse])
+        sizes = [len(dense), len(sparse)]
+        dense_map, sparse_map = self.model.encoder(clips).split(sizes)
+        taught = (None, None) if self.teacher is None else self.teacher(clips).split(sizes)
+        return Maps(dense_map, sparse_map, batch, self.model.speed_head, self._gather, *taught)
+
+    def _gather(self, rows: Tensor) -> Tensor:
+        """Rows of all processes, with gradient, so that the loss is that of the whole batch."""
+        if self.trainer.world_size == 1:
+            return rows
+        return cast(Tensor, self.all_gather(rows, sync_grads=True)).flatten(0, 1)
 
     def _step_seed(self) -> int:
         # Independent of what ran before, so that a resumed run augments as the uninterrupted one would.
         return hash((self.experiment.seed, self.global_step, self.global_rank)) & 0x7FFF_FFFF_FFFF_FFFF
 
-    def _speed(self, maps: Tensor) -> Tensor:
-        is_dense = torch.arange(len(maps), device=maps.device) < len(maps) // 2
-        if self.model.speed_head is None:
-            raise ValueError("the speed loss has a weight but the model has no speed head")
-        logits = self.model.speed_head(pool(maps))
-        self._log_epoch({"speed_accuracy": speed_accuracy(logits, is_dense)}, len(maps))
-        return cast(Tensor, self.speed_loss(logits, is_dense))
-
-    def _consistency(self, dense_map: Tensor, sparse_map: Tensor, batch: ClipBatch) -> Tensor:
-        intervals = sparse_map.shape[2]
-        frames_BKCHW, dense_frame_BCHW = centre_frames(batch["sparse"], batch["dense"], intervals)
-        sparse_indices = batch["sparse_indices"].float()
-        return cast(
-            Tensor,
-            self.consistency_loss(
-                dense_map,
-                sparse_map,
-                dense_frame_BCHW,
-                frames_BKCHW,
-                batch["dense_indices"].float().mean(dim=1),
-                sparse_indices.view(len(sparse_indices), intervals, -1).mean(dim=2),
-            ),
-        )
+    def _gradients(self, outcomes: dict[str, Outcome]) -> dict[str, Tensor]:
+        """Norm of the gradient of each loss alone in the encoder: what does not reach it teaches it nothing."""
+        weights = [parameter for parameter in self.model.encoder.parameters() if parameter.requires_grad]
+        norms = {}
+        for name, outcome in outcomes.items():
+            gradients = torch.autograd.grad(outcome.loss, weights, retain_graph=True, allow_unused=True)
+            norms[f"gradient_{name}"] = torch.stack(torch._foreach_norm([g for g in gradients if g is not None])).norm()
+        return norms
 
     def _classification(self, dense_map: Tensor, labels: Tensor) -> Tensor:
         if self.model.classifier is None:
@@ -147,19 +169,16 @@ class SparseDenseModule(LightningModule):
             raise ValueError("a model without classes cannot be validated")
         return self.validation_metrics
 
+    def _log_outcomes(self, outcomes: dict[str, Outcome], total: Tensor, batch_size: int) -> None:
+        values = {"loss": total}
+        for name, outcome in outcomes.items():
+            values[f"loss_{name}"] = outcome.loss
+            if outcome.guess is not None:
+                values[f"guess_{name}"] = torch.tensor(outcome.guess, device=total.device)
+            if outcome.accuracy is not None:
+                values[f"{name}_accuracy"] = outcome.accuracy
+        self._log_epoch(values, batch_size)
+
     def _log_epoch(self, values: dict[str, Tensor], batch_size: int) -> None:
         for name, value in values.items():
             self.log(name, value.detach(), on_step=False, on_epoch=True, prog_bar=name == "loss", batch_size=batch_size)
-
-
-def centre_frames(sparse_BCTHW: Tensor, dense_BCTHW: Tensor, num_intervals: int) -> tuple[Tensor, Tensor]:
-    """Centre frames in RGB space, before any change of colour.
-
-    Returns:
-        Those of the K intervals of the sparse clip, (B, K, C, H, W), and that of the dense clip, (B, C, H, W), in
-        [0, 1].
-    """
-    frames = sparse_BCTHW.shape[2]
-    per_interval = frames // num_intervals
-    centres = torch.arange(num_intervals, device=sparse_BCTHW.device) * per_interval + per_interval // 2
-    return to_float(sparse_BCTHW[:, :, centres].transpose(1, 2)), to_float(dense_BCTHW[:, :, frames // 2])

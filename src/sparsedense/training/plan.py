@@ -9,8 +9,9 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sparsedense.config import ObjectiveConfig, PhaseConfig
+from sparsedense.config import PhaseConfig
 from sparsedense.losses.schedule import CurriculumWeights, curriculum_weights, draws_unlabelled, learning_rate
+from sparsedense.objectives_config import ObjectiveConfig
 
 # Below this a loss adds nothing visible to the total, and the sparse clips that only it needs are not computed. The
 # paper's weights fall below it a few epochs after their phase has ended.
@@ -38,22 +39,30 @@ class TrainingPlan:
     objective: ObjectiveConfig
 
     def __post_init__(self) -> None:
-        if self.phase is not Phase.FINETUNE and max(self.objective.speed, self.objective.consistency) <= 0:
+        weights = self.objective.weights()
+        if min(weights.values()) < 0:
+            raise ValueError(f"the weights of the objective ({weights}) must be at least 0")
+        if self.phase is not Phase.FINETUNE and max(weights.values()) <= 0:
             raise ValueError(
-                f"objective.speed and objective.consistency are both 0, so that `{self.phase.value}` has nothing to "
+                f"objective.*.weight is 0 for all of {', '.join(weights)}, so that `{self.phase.value}` has nothing to "
                 f"learn from unlabelled videos; set one above 0, or use `finetune`"
             )
 
-    def weights(self, epoch: int) -> CurriculumWeights:
-        """Weights of the three losses in an epoch, the objective's factors included, negligible ones set to 0."""
-        scheduled = (weight if weight >= NEGLIGIBLE_WEIGHT else 0.0 for weight in self._scheduled(epoch))
-        factors = (self.objective.speed, self.objective.consistency, 1.0)
-        return CurriculumWeights(*(weight * factor for weight, factor in zip(scheduled, factors, strict=True)))
+    def weights(self, epoch: int) -> dict[str, float]:
+        """Weight of each loss in an epoch, by name, the objective's factors included, negligible ones set to 0.
+
+        The paper's schedule has a weight for the speed loss and one for the consistency loss; the other objectives
+        compare two clips of a video too, and share the latter.
+        """
+        scheduled = self._scheduled(epoch)
+        shares = {"speed": scheduled.speed, "classification": scheduled.classification}
+        factors = self.objective.weights() | {"classification": 1.0}
+        weights = {name: shares.get(name, scheduled.consistency) for name in factors}
+        return {name: share * factors[name] if share >= NEGLIGIBLE_WEIGHT else 0.0 for name, share in weights.items()}
 
     def needs_pair(self, epoch: int) -> bool:
-        """Whether an epoch's losses compare the two views; classification alone needs the dense clip only."""
-        weights = self.weights(epoch)
-        return weights.speed > 0 or weights.consistency > 0
+        """Whether an epoch's losses compare the views; classification alone needs the dense clip only."""
+        return any(weight > 0 for name, weight in self.weights(epoch).items() if name != "classification")
 
     def draws_labelled_only(self, epoch: int) -> bool:
         """Whether an epoch leaves the unlabelled videos out: from a third of the curriculum on."""
@@ -77,8 +86,10 @@ class TrainingPlan:
         if self.config.weight_schedule == "constant" and self.phase is Phase.PRETRAIN:
             return CurriculumWeights(1.0, 1.0, 0.0)
         weights = curriculum_weights(*self._curriculum_position(epoch))
-        if 0 in (self.objective.speed, self.objective.consistency) and weights.classification == 0:
-            # One of the two alone does not wait for the other, nor hand over to it: no epoch is left without a loss.
+        factors = self.objective.weights()
+        speed = factors.pop("speed")
+        if (speed == 0 or max(factors.values()) == 0) and weights.classification == 0:
+            # One of the two kinds alone does not wait for the other, nor hand over to it: no epoch is without a loss.
             weights = weights._replace(speed=1.0, consistency=1.0)
         return weights._replace(classification=0.0) if self.phase is Phase.PRETRAIN else weights
 

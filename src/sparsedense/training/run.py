@@ -16,11 +16,12 @@ from sparsedense.data.store import FrameStore
 from sparsedense.models.encoder import load_kinetics_weights
 from sparsedense.models.model_file import load_model, save_model
 from sparsedense.models.recogniser import Recogniser, build_recogniser
-from sparsedense.training.callbacks import MetricsFile, ModelAfterEpochs, ProgressBar, Throughput
+from sparsedense.training.callbacks import CollapseWatch, MetricsFile, ModelAfterEpochs, ProgressBar, Throughput
 from sparsedense.training.clip_streams import ClipStreams, video_pools
 from sparsedense.training.engine import best_checkpoint, build_trainer, fit, last_checkpoint, take_best
 from sparsedense.training.machine import describe_environment, resolve_channels_last
 from sparsedense.training.module import SparseDenseModule
+from sparsedense.training.objectives import num_speeds
 from sparsedense.training.plan import Phase, TrainingPlan
 from sparsedense.training.quiet import quieten_lightning
 from sparsedense.training.run_folder import describe_store, prepare_folder, write_json
@@ -65,7 +66,7 @@ def train(
 def pretrain(
     store: str | Path, out: str | Path, experiment: Experiment | None = None, **options: Unpack[RunOptions]
 ) -> TrainingRun:
-    """Learn an encoder without labels, by speed and consistency: the curriculum's first third."""
+    """Learn an encoder without labels, by the objectives of the recipe."""
     return run_phase(Phase.PRETRAIN, store, out, experiment, **options)
 
 
@@ -94,7 +95,7 @@ def run_phase(
         phase: which training.
         store: folder written by `prepare`.
         out: the run's folder.
-        experiment: the settings; the recipe `paper` if not given.
+        experiment: the settings; the recipe `sparsedense` if not given.
         init: model file whose encoder (and speed head) to start from, or `kinetics` for torchvision's weights.
         resume: go on from the last checkpoint in `out`.
         overwrite: delete a run that is in `out`.
@@ -106,7 +107,7 @@ def run_phase(
         StoreError, ModelFileError, ValueError: the store, the model or a setting does not do.
     """
     quieten_lightning()
-    experiment = experiment or load_experiment("paper")
+    experiment = experiment or load_experiment()
     frame_store, folder = FrameStore(store), Path(out)
     plan = TrainingPlan(phase, getattr(experiment, phase.value), experiment.objective)
     pools = video_pools(frame_store, experiment, phase)
@@ -132,6 +133,7 @@ def run_phase(
     best = best_checkpoint(folder) if plan.config.keep == "best" and pools.can_validate else None
     callbacks: list[Callback] = [
         throughput,
+        *([] if phase is Phase.FINETUNE else [CollapseWatch()]),
         MetricsFile(folder / "metrics.jsonl", throughput),
         ModelAfterEpochs(folder, tuple(keep_epochs), provenance),
         *([best] if best else []),
@@ -153,7 +155,16 @@ def _initial_model(phase: Phase, store: FrameStore, experiment: Experiment, init
     dropout = experiment.objective.dropout
     clips = asdict(experiment.clips)
     if init is None or str(init) == KINETICS:
-        model = build_recogniser(experiment.model, class_names, clips=clips, dropout=dropout)
+        objective = experiment.objective
+        model = build_recogniser(
+            experiment.model,
+            class_names,
+            clips=clips,
+            # A head that nothing trains would only guess, and a control of it would look like a result.
+            speed_head=phase is not Phase.FINETUNE and objective.speed.weight > 0,
+            num_speeds=num_speeds(objective, experiment.clips),
+            dropout=dropout,
+        )
         if init is not None:
             load_kinetics_weights(model.encoder, "DEFAULT")
         return model

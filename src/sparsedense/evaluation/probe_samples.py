@@ -1,0 +1,96 @@
+"""What a probe measures on: gallery and queries, and their features by a model and by a random network.
+
+Each clip is read once and goes through both networks.
+
+Shapes: N videos, M clips a video, D features.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sparsedense.data.low_label import labelled_subset
+from sparsedense.data.store import FrameStore
+from sparsedense.evaluation.inference import Progress, clip_outputs
+from sparsedense.models.recogniser import Recogniser, build_recogniser
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The videos of a probe and their features.
+
+    Attributes:
+        store: where the videos are.
+        gallery_ids: labelled training videos.
+        query_ids: videos to recognise.
+        gallery, queries: features (N, M, D) of their clips, by the network's name.
+    """
+
+    store: FrameStore
+    gallery_ids: NDArray[np.int64]
+    query_ids: NDArray[np.int64]
+    gallery: dict[str, Tensor]
+    queries: dict[str, Tensor]
+
+    @property
+    def gallery_labels(self) -> Tensor:
+        """Classes of the gallery's videos, (N,)."""
+        return torch.from_numpy(self.store.label_ids[self.gallery_ids])
+
+    @property
+    def query_labels(self) -> Tensor:
+        """Classes of the queries, (N,)."""
+        return torch.from_numpy(self.store.label_ids[self.query_ids])
+
+
+def gallery_and_queries(
+    store: FrameStore, split: str, labels_per_class: int | None, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids of the labelled training videos that answers are taken from, and of the videos of a split to recognise.
+
+    Raises:
+        ValueError: the split is `train`, there are fewer than two videos, or a class has too few for the gallery.
+    """
+    if split == "train":
+        raise ValueError("split must not be 'train': its videos are the gallery; use val or test")
+    labelled, queries = (store.videos(split=name, labelled=True) for name in ("train", split))
+    if min(len(labelled), len(queries)) < 2:
+        raise ValueError(
+            f"{store.path}: a probe needs at least two labelled videos in the splits train ({len(labelled)}) and "
+            f"{split} ({len(queries)})"
+        )
+    return labelled_subset(store, labelled, labels_per_class=labels_per_class, seed=seed), queries
+
+
+def random_network(model: Recogniser, *, seed: int) -> Recogniser:
+    """A network of a model's shape with random weights, on its device, in evaluation mode."""
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
+        torch.manual_seed(seed)
+        network = build_recogniser(model.encoder.config, clips=model.clips, speed_head=False)
+    return network.to(next(model.parameters()).device).eval()
+
+
+def network_features(
+    networks: Mapping[str, Recogniser],
+    store: FrameStore,
+    video_ids: NDArray[np.int64],
+    clips_per_video: int,
+    num_workers: int,
+    progress: Progress,
+) -> dict[str, Tensor]:
+    """Features (N, M, D) of the same clips by each network; each clip is read once."""
+    of_name = list(networks.values())
+    rows_NMX = clip_outputs(
+        of_name[0],
+        store,
+        video_ids,
+        lambda clips: torch.cat([network.features(clips) for network in of_name], dim=1),
+        num_clips=clips_per_video,
+        num_workers=num_workers,
+        progress=progress,
+    )
+    return dict(zip(networks, rows_NMX.chunk(len(of_name), dim=-1), strict=True))
