@@ -62,9 +62,7 @@ def module_of(experiment: Experiment) -> SparseDenseModule:
     speeds = num_speeds(experiment.objective, experiment.clips)
     model = build_recogniser(experiment.model, clips=asdict(experiment.clips), num_speeds=speeds)
     plan = TrainingPlan(Phase.PRETRAIN, experiment.pretrain, experiment.objective)
-    made = SparseDenseModule(model, experiment, plan).train()
-    made._gather = lambda rows: rows  # type: ignore[method-assign]  # there is no trainer to ask for other processes
-    return made
+    return SparseDenseModule(model, experiment, plan).train()
 
 
 def batch_of(experiment: Experiment, store: FrameStore) -> ClipBatch:

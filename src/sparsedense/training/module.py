@@ -20,6 +20,7 @@ from sparsedense.losses.classification import ClassificationLoss
 from sparsedense.models.encoder import pool
 from sparsedense.models.recogniser import Recogniser
 from sparsedense.models.teacher import Teacher
+from sparsedense.training.gather import gather_rows
 from sparsedense.training.objectives import ContrastObjective, Maps, Outcome, build_objectives
 from sparsedense.training.plan import Phase, TrainingPlan
 
@@ -138,13 +139,7 @@ class SparseDenseModule(LightningModule):
         sizes = [len(dense), len(sparse)]
         dense_map, sparse_map = self.model.encoder(clips).split(sizes)
         taught = (None, None) if self.teacher is None else self.teacher(clips).split(sizes)
-        return Maps(dense_map, sparse_map, batch, self.model.speed_head, self._gather, *taught)
-
-    def _gather(self, rows: Tensor) -> Tensor:
-        """Rows of all processes, with gradient, so that the loss is that of the whole batch."""
-        if self.trainer.world_size == 1:
-            return rows
-        return cast(Tensor, self.all_gather(rows, sync_grads=True)).flatten(0, 1)
+        return Maps(dense_map, sparse_map, batch, self.model.speed_head, gather_rows, *taught)
 
     def _step_seed(self) -> int:
         # Independent of what ran before, so that a resumed run augments as the uninterrupted one would.
