@@ -3,6 +3,7 @@
 The defaults are the paper's numbers (METHOD sections 1, 2 and 4); the files in `recipes/` say what they change.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -129,7 +130,7 @@ def recipe_values(recipe: str | Path) -> dict[str, Any]:
     """
     if not Path(recipe).is_file() and "+" in str(recipe):
         first, _, rest = str(recipe).partition("+")
-        return _merged(recipe_values(first), recipe_values(rest))
+        return nested_update(recipe_values(first), recipe_values(rest))
     values = yaml.safe_load(recipe_path(recipe).read_text()) or {}
     if not isinstance(values, dict):
         raise ValueError(f"{recipe}: a recipe is a YAML mapping of sections, got {type(values).__name__}")
@@ -147,7 +148,7 @@ def load_experiment(recipe: str | Path = DEFAULT_RECIPE, **overrides: Any) -> Ex
         FileNotFoundError: there is no such recipe.
         ValueError: a key is unknown or a value has the wrong type; the message names it.
     """
-    return experiment_from_dict(_merged(recipe_values(recipe), overrides), source=str(recipe))
+    return experiment_from_dict(nested_update(recipe_values(recipe), overrides), source=str(recipe))
 
 
 def experiment_from_dict(values: dict[str, Any], *, source: str = "configuration") -> Experiment:
@@ -186,9 +187,10 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - walks values of any type
     return value
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def nested_update(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The base with some values changed, section by section."""
+    updated = dict(base)
     for key, value in changes.items():
-        both_are_sections = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both_are_sections else value
-    return merged
+        both_are_sections = isinstance(value, Mapping) and isinstance(updated.get(key), Mapping)
+        updated[key] = nested_update(updated[key], value) if both_are_sections else value
+    return updated

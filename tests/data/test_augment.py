@@ -1,5 +1,6 @@
 import colorsys
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 from sparsedense.data.augment import (
     AugmentConfig,
     CropBox,
+    add_noise,
     centre_crop_box,
     crop_and_resize,
     flip_clips,
@@ -183,3 +185,46 @@ def test_bytes_become_floats_from_0_to_1() -> None:
     assert to_float(byte_clips).flatten().tolist() == pytest.approx([0.0, 0.2, 1.0])
     layout = torch.zeros(2, 4, 5, 6, 3, dtype=torch.uint8).permute(0, 4, 1, 2, 3)
     assert to_float(layout).stride() == layout.stride()
+
+
+def test_mixed_colours_keep_distances_and_forget_which_was_red() -> None:
+    config = replace(QUIET, colour_mix_probability=1.0)
+    # Near the middle, so that nothing is cut off at 0 or 1.
+    pair = 0.5 + 0.1 * torch.randn(200, 3, 1, 2, 1, generator=seeded(0))
+    mixed = jitter_colours(pair, config, seeded(1))
+    before, after = ((clip[:, :, 0, 0, 0] - clip[:, :, 0, 1, 0]).norm(dim=1) for clip in (pair, mixed))
+    assert torch.allclose(before, after, atol=1e-4)
+    red = torch.zeros(200, 3, 1, 1, 1)
+    red[:, 0] = 0.2
+    turned = jitter_colours(0.5 + red, config, seeded(2)) - jitter_colours(
+        0.5 * torch.ones_like(red), config, seeded(2)
+    )
+    assert turned.mean(dim=0).abs().max() < 0.04, "no colour is where most reds go"
+
+
+def test_some_clips_are_mixed_and_grey_stays_in_the_middle() -> None:
+    config = replace(QUIET, colour_mix_probability=0.4)
+    given_clips = clips(400)
+    changed = (jitter_colours(given_clips, config, seeded(0)) - given_clips).abs().amax(dim=(1, 2, 3, 4)) > 1e-3
+    assert 0.3 < changed.float().mean() < 0.5
+    grey = torch.full((5, 3, 2, 4, 4), 0.5)
+    assert torch.allclose(jitter_colours(grey, replace(config, colour_mix_probability=1.0), seeded(3)), grey, atol=1e-5)
+
+
+def test_noise_has_a_strength_of_its_own_in_each_clip() -> None:
+    config = replace(QUIET, noise=0.2)
+    still = torch.full((300, 3, 4, 8, 8), 0.5)
+    noisy = add_noise(still, config, seeded(0))
+    strength = (noisy - still).flatten(1).std(dim=1)
+    assert strength.max() < 0.22
+    assert strength.min() < 0.02
+    assert strength.mean() == pytest.approx(0.1, abs=0.01)
+    assert torch.equal(noisy, add_noise(still, config, seeded(0)))
+    assert not torch.equal(noisy, add_noise(still, config, seeded(1)))
+    frames = (noisy - still)[strength.argmax(), 0]
+    assert abs(float(torch.corrcoef(frames.flatten(1))[0, 1])) < 0.4, "every frame has its own"
+
+
+def test_without_noise_the_clips_are_the_same_object() -> None:
+    still = clips()
+    assert add_noise(still, AugmentConfig(), seeded(0)) is still

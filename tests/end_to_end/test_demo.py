@@ -14,7 +14,7 @@ SEEDS = (0, 1)
 @pytest.mark.end_to_end
 def test_demo_writes_results_and_report(tmp_path: Path) -> None:
     experiment = load_experiment(
-        "demo",
+        "sparsedense+small",
         labels_per_class=1,
         model={"width": 0.0625},
         clips={"size": 16},

@@ -145,7 +145,9 @@ def _mixtures(num_clips: int, probability: float, generator: torch.Generator) ->
     if probability == 0:
         return torch.eye(3).expand(num_clips, 3, 3)
     mixed_B = torch.rand(num_clips, generator=generator) < probability
-    orthogonal_B33 = torch.linalg.qr(torch.randn(num_clips, 3, 3, generator=generator)).Q
+    q_B33, r_B33 = torch.linalg.qr(torch.randn(num_clips, 3, 3, generator=generator))
+    # The signs make every rotation equally likely (Mezzadri, 2007); without them some directions are preferred.
+    orthogonal_B33 = q_B33 * r_B33.diagonal(dim1=1, dim2=2).sign()[:, None]
     return torch.where(mixed_B.view(-1, 1, 1), orthogonal_B33, torch.eye(3))
 
 

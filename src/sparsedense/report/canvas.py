@@ -32,9 +32,16 @@ PALETTE = {
     "consistency": "#a3458e",
     "classification": "#8a6100",
     "accent": "#3d5a80",
+    "violet": "#6a4bc4",
+    "teal": "#00707a",
+    "crimson": "#b3203a",
+    "olive": "#59690a",
 }
 _ARM_COLOURS = {"scratch": "scratch", "random": "scratch", "pretrained": "pretrained"}
 _FURTHER_ARMS = ("consistency", "classification", "speed")
+_STUDY_ARMS = (
+    "pretrained", "speed", "consistency", "violet", "classification", "teal", "crimson", "olive", "accent",
+)  # fmt: skip
 
 _STYLE: dict[Any, Any] = {
     "axes.edgecolor": PALETTE["muted"],
@@ -89,6 +96,12 @@ def arm_colour(arm: str, index: int = 0) -> str:
     return _ARM_COLOURS.get(arm, _FURTHER_ARMS[index % len(_FURTHER_ARMS)])
 
 
+def study_colours(arms: Sequence[str], baseline: str) -> dict[str, str]:
+    """Palette name of every arm of a study; beyond ten arms they repeat."""
+    others = [arm for arm in arms if arm != baseline]
+    return {baseline: "scratch"} | {arm: _STUDY_ARMS[i % len(_STUDY_ARMS)] for i, arm in enumerate(others)}
+
+
 @contextmanager
 def drawing(width_inches: float = 5.4, height_inches: float = 3.0) -> Iterator[Figure]:
     """A figure in the page's style; what matplotlib was set to before holds again afterwards."""
@@ -128,15 +141,20 @@ def _as_variable(match: re.Match[str]) -> str:
     return next((f"var(--{name})" for name, value in PALETTE.items() if value == colour), colour)
 
 
-def label_line_ends(axes: Axes, ends: Sequence[LineEnd]) -> None:
+def label_line_ends(axes: Axes, ends: Sequence[LineEnd], *, line_height: float = 0.09) -> None:
     """Write labels right of the axes at the height of the lines' ends, moved apart where they would touch.
 
     Fix the limits of the y axis before.
+
+    Args:
+        axes: where the lines are.
+        ends: the labels.
+        line_height: height of a line of text as a share of the axes' height.
     """
     low, high = axes.get_ylim()
     ordered = sorted((end for end in ends if math.isfinite(end.y)), key=lambda end: end.y)
     num_lines = max((end.text.count("\n") + 1 for end in ordered), default=1)
-    heights = spread_apart([(end.y - low) / (high - low) for end in ordered], gap=0.09 * num_lines)
+    heights = spread_apart([(end.y - low) / (high - low) for end in ordered], gap=line_height * num_lines)
     for end, height in zip(ordered, heights, strict=True):
         axes.text(1.015, height, end.text, transform=axes.transAxes, color=PALETTE[end.colour], va="center")
 

@@ -1,13 +1,13 @@
 """What the page of a comparison shows, ready for the template."""
 
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from sparsedense.report.canvas import arm_colour
 from sparsedense.report.class_figures import class_comparison
 from sparsedense.report.comparison_figures import arm_losses_over_epochs, arm_scores_over_epochs, gain_picture
 from sparsedense.report.curve_figures import loss_pictures, speed_accuracy_picture, weight_schedule
 from sparsedense.report.facts import environment_facts
+from sparsedense.report.links import run_link
 from sparsedense.report.read_comparison import Comparison
 from sparsedense.report.read_run import Run
 from sparsedense.report.run_page import evaluation_context
@@ -52,14 +52,6 @@ class Stage:
     width_percent: float
 
 
-@dataclass(frozen=True, slots=True)
-class RunLink:
-    """A single run: its folder below the comparison, and the link to its page where that exists."""
-
-    name: str
-    href: str
-
-
 def comparison_context(comparison: Comparison) -> dict[str, object]:
     """Values of the template comparison.html.j2; what the comparison does not have is empty."""
     best = _shown_run(comparison)
@@ -92,7 +84,7 @@ def comparison_context(comparison: Comparison) -> dict[str, object]:
         "shown_run": "" if best is None else _name(comparison, best),
         "stages": _stages(comparison),
         "total_time": duration(sum(comparison.seconds.values())),
-        "links": [_link(comparison, run) for run in comparison.runs()],
+        "links": [run_link(comparison.folder, _name(comparison, run)) for run in comparison.runs()],
         "facts": environment_facts(comparison.environment),
         **evaluation_context(evaluation),
     }
@@ -190,8 +182,3 @@ def _only_question(comparison: Comparison) -> str:
 
 def _name(comparison: Comparison, run: Run) -> str:
     return run.folder.relative_to(comparison.folder).as_posix()
-
-
-def _link(comparison: Comparison, run: Run) -> RunLink:
-    name = _name(comparison, run)
-    return RunLink(name, f"./{quote(name)}/report.html" if (run.folder / "report.html").exists() else "")

@@ -1,4 +1,4 @@
-"""Write report.html: one self-contained page of a run or of a comparison."""
+"""Write report.html: one self-contained page of a run, of a comparison of two arms, or of a study of several."""
 
 import os
 from datetime import UTC, datetime
@@ -12,17 +12,19 @@ from sparsedense.report.comparison_page import comparison_context
 from sparsedense.report.errors import ReportError
 from sparsedense.report.read_comparison import read_comparison
 from sparsedense.report.read_run import read_run
+from sparsedense.report.read_study import is_study, read_study
 from sparsedense.report.run_page import run_context
+from sparsedense.report.study_page import study_context
 
 
 def write_report(run: str | Path) -> Path:
     """Write `report.html` into a run folder; it needs no other file, no script and no network.
 
-    A folder with results.json is reported as a comparison (its single runs lie below it), any other as a single run.
-    The comparison links to the pages of its runs that exist by then.
+    A folder with results.json is reported as what it says it is, a study or a comparison of two arms (its single runs
+    lie below it), any other as a single run. The page links to the pages of its runs that exist by then.
 
     Args:
-        run: folder of a run or of a comparison.
+        run: folder of a run, of a comparison or of a study.
 
     Returns:
         Path of the page.
@@ -33,7 +35,9 @@ def write_report(run: str | Path) -> Path:
     folder = Path(run)
     if not folder.is_dir():
         raise ReportError(f"{folder} is not a folder: give the folder of a run, as `sparsedense train` makes one")
-    if (folder / "results.json").exists():
+    if is_study(folder):
+        page = _render("study.html.j2", study_context(read_study(folder)))
+    elif (folder / "results.json").exists():
         page = _render("comparison.html.j2", comparison_context(read_comparison(folder)))
     else:
         page = _render("run.html.j2", run_context(read_run(folder)))

@@ -14,7 +14,8 @@ def percent(fraction: float, *, digits: int = 1) -> str:
 
 def signed_points(fraction: float) -> str:
     """0.0871 -> '+8.7': a difference of two percentages, in percentage points."""
-    return f"{100 * fraction:+.1f}".replace("-", "\N{MINUS SIGN}")
+    points = round(100 * fraction, 1) + 0.0  # no minus sign before a zero
+    return f"{points:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def mean_and_spread(fractions: Sequence[float]) -> str:
@@ -47,6 +48,18 @@ def count(number: int, noun: str) -> str:
     """(1, 'seed') -> '1 seed'; (3, 'seed') -> '3 seeds'; (2, 'class') -> '2 classes'."""
     plural = noun + ("es" if noun.endswith("s") else "s")
     return f"{number:,} {noun if number == 1 else plural}"
+
+
+def labels_in_words(labels_per_class: int | None) -> str:
+    """3 -> '3 labels a class'; None -> 'all labels'."""
+    return "all labels" if labels_per_class is None else f"{count(labels_per_class, 'label')} a class"
+
+
+def p_value(p: float) -> str:
+    """0.0312 -> '0.031'; 0.00004 -> '< 0.0001'."""
+    if p < 0.0001:
+        return "< 0.0001"
+    return f"{p:.4f}" if p < 0.01 else f"{p:.3f}"
 
 
 def arm_name(arm: str) -> str:

@@ -1,0 +1,1 @@
+"""Named studies as YAML files, for `sparsedense compare`."""
