@@ -1,9 +1,9 @@
 """The actions, each as joint angles over time.
 
-A class is told by what moves and in which order, not by a pose: arms of all classes visit the same places, actions of
-the arms happen standing, crouching, kneeling or sitting, and actions of the legs with the arms anywhere. Six pairs of
-classes differ only in the direction of time: the second of a pair is the first one played backwards, frame by frame.
-Left and right say nothing, so flipping a video keeps its class.
+A class is told by what moves and in which order, not by a pose: arms of all classes visit the same places, and actions
+of the legs happen with the arms hanging or held anywhere. Six pairs of classes differ only in the direction of time:
+the second of a pair is the first one played backwards, frame by frame. Left and right say nothing, so flipping a video
+keeps its class.
 """
 
 from __future__ import annotations
@@ -36,12 +36,15 @@ def once(rng: Rng, num_frames: int, shortest: float = 0.55, longest: float = 0.9
 
 
 def strokes(rng: Rng, num_frames: int) -> Floats:
-    """Progress `(T,)` of an action done once to three times; the way back is much faster than the way there."""
-    count = min(int(rng.choice([1, 2, 3], p=[0.3, 0.4, 0.3])), num_frames // _FRAMES_A_STROKE)
+    """Progress `(T,)` of an action done once or twice; the way back is much faster than the way there.
+
+    The direction of time shows in the slow way alone, so the fast one is kept short.
+    """
+    count = min(int(rng.choice([1, 2], p=[0.6, 0.4])), num_frames // _FRAMES_A_STROKE)
     if count <= 1:
         return once(rng, num_frames)
     there = rng.uniform(0.55, 0.75) / count
-    back = min(there / 3.5, 9 / num_frames)
+    back = min(there / 5, 7 / num_frames)
     start = rng.uniform(0.02, 0.98 - count * there - (count - 1) * back)
     time = np.linspace(0, 1, num_frames)
     progress = ease((time - start) / there)
@@ -65,29 +68,18 @@ def cycles(rng: Rng, num_frames: int, shortest_period: float, longest_period: fl
     return np.asarray(turns * max(1, round(turns[-1])) / turns[-1])
 
 
-def _sides(rng: Rng) -> list[str]:
-    """The arms that act: one or, more often, both."""
-    pairs = (("left",), ("right",), ("left", "right"), ("right", "left"))
-    return list(pairs[rng.choice(4, p=[0.13, 0.13, 0.37, 0.37])])
-
-
 def _arm_stroke(rng: Rng, num_frames: int, ends: Callable[[str], tuple[Pose, Pose]]) -> Floats:
-    """One arm, both together or one after the other go from the first to the second of two poses."""
+    """Both arms go from the first to the second of two poses."""
     track = rest_pose(num_frames)
     put(track, random_stance(rng))
+    progress = strokes(rng, num_frames)
     for side in SIDES:
-        put(track, random_arm(rng, side))
-    sides = _sides(rng)
-    staggered = len(sides) == 2 and rng.random() < 0.4
-    progress = once(rng, num_frames) if staggered else strokes(rng, num_frames)
-    for number, side in enumerate(sides):
-        own = np.clip(2 * progress - number, 0, 1) if staggered else progress
-        move(track, list(ends(side)), ease(own) if staggered else own)
+        move(track, list(ends(side)), progress)
     return track
 
 
 def _raise_arms(rng: Rng, num_frames: int) -> Floats:
-    azimuth = float(rng.choice([rng.uniform(0, 20), rng.uniform(70, 95)]))
+    azimuth = rng.uniform(50, 95)
     low, high = rng.uniform(-5, 20), rng.uniform(125, 175)
     elbow = rng.uniform(4, 35)
     return _arm_stroke(rng, num_frames, lambda s: (arm(s, low, azimuth, elbow), arm(s, high, azimuth, elbow)))
@@ -108,14 +100,11 @@ def _open_arms(rng: Rng, num_frames: int) -> Floats:
 def _circle_arms(rng: Rng, num_frames: int) -> Floats:
     track = rest_pose(num_frames)
     put(track, random_stance(rng))
-    for side in SIDES:
-        put(track, random_arm(rng, side))
     phase = cycles(rng, num_frames, 26, 60) + rng.random()
-    lag = float(rng.choice([0.0, 0.5]))
     azimuth, elbow = rng.uniform(2, 25), rng.uniform(4, 25)
-    for number, side in enumerate(_sides(rng)):
+    for side in SIDES:
         put(track, arm(side, 0, azimuth, elbow))
-        track[:, CHANNEL_INDEX[f"{side}_arm_raise"]] = -2 * np.pi * (phase + number * lag)
+        track[:, CHANNEL_INDEX[f"{side}_arm_raise"]] = -2 * np.pi * phase
     return track
 
 
@@ -140,7 +129,7 @@ def _sit_down(rng: Rng, num_frames: int) -> Floats:
         {**legs(rng, "crouch"), "pitch": 5.0, "spine": bend},
         {**legs(rng, "sitting"), "pitch": rng.uniform(-18, 5), "spine": rng.uniform(0, 20)},
     ]
-    move(track, path, once(rng, num_frames, 0.3, 0.8))
+    move(track, path, once(rng, num_frames, 0.4, 0.8))
     return track
 
 
@@ -176,15 +165,12 @@ def _walk_forward(rng: Rng, num_frames: int) -> Floats:
 def _wave(rng: Rng, num_frames: int) -> Floats:
     track = rest_pose(num_frames)
     put(track, random_stance(rng))
-    for side in SIDES:
-        put(track, random_arm(rng, side))
     phase = 2 * np.pi * cycles(rng, num_frames, 14, 26)
     height, azimuth = rng.uniform(75, 140), rng.uniform(45, 95)
     middle, reach = rng.uniform(40, 65), rng.uniform(28, 42)
-    lag = float(rng.choice([0.0, np.pi]))
-    for number, side in enumerate(_sides(rng)):
+    for side in SIDES:
         put(track, arm(side, height, azimuth, 0))
-        track[:, CHANNEL_INDEX[f"{side}_elbow"]] = np.deg2rad(middle + reach * np.sin(phase + number * lag))
+        track[:, CHANNEL_INDEX[f"{side}_elbow"]] = np.deg2rad(middle + reach * np.sin(phase))
     return track
 
 

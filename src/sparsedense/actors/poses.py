@@ -23,19 +23,18 @@ ARM_POSES: dict[str, tuple[float, float, float, float]] = {
     "behind": (-50, 8, 10, 0),
 }
 
-#: How a person may stand, crouch, kneel or sit: (hip, spread, knee) in degrees of the left and the right leg.
+#: How a person may stand, crouch or sit: (hip, spread, knee) in degrees of the left and the right leg.
 LEG_POSES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "standing": ((2, 3, 4), (2, 3, 4)),
     "wide": ((2, 18, 4), (2, 18, 4)),
     "stride": ((18, 3, 8), (-16, 3, 10)),
     "half_crouch": ((45, 8, 75), (45, 8, 75)),
     "crouch": ((95, 12, 130), (95, 12, 130)),
-    "kneeling": ((5, 6, 92), (5, 6, 92)),
-    "half_kneeling": ((85, 4, 88), (0, 4, 88)),
     "sitting": ((112, 8, 112), (112, 8, 112)),
 }
-_STANCES = ("standing", "wide", "stride", "half_crouch", "crouch", "kneeling", "half_kneeling", "sitting")
-_STANCE_PROBABILITIES = (0.30, 0.16, 0.14, 0.10, 0.06, 0.07, 0.07, 0.10)
+_STANCES = ("standing", "wide", "stride")
+_ARMS_HANG = 0.7  # part of the idle arms
+_STANCE_PROBABILITIES = (0.65, 0.20, 0.15)
 
 
 def arm(side: str, raise_: float, azimuth: float, elbow: float = 8, twist: float = 0) -> Pose:
@@ -45,8 +44,8 @@ def arm(side: str, raise_: float, azimuth: float, elbow: float = 8, twist: float
 
 
 def random_arm(rng: Rng, side: str) -> Pose:
-    """Any of `ARM_POSES`, a little off."""
-    pose = ARM_POSES[str(rng.choice(list(ARM_POSES)))]
+    """Hanging, mostly, or any of `ARM_POSES`, a little off."""
+    pose = ARM_POSES["hanging" if rng.random() < _ARMS_HANG else str(rng.choice(list(ARM_POSES)))]
     return arm(side, *(value + rng.normal(0, 7) for value in pose))
 
 
@@ -63,7 +62,7 @@ def legs(rng: Rng, name: str) -> Pose:
 
 
 def random_stance(rng: Rng) -> Pose:
-    """Legs and trunk of somebody whose legs do nothing: standing mostly, else crouching, kneeling or sitting."""
+    """Legs and trunk of somebody whose legs do nothing but stand."""
     return {**legs(rng, str(rng.choice(_STANCES, p=_STANCE_PROBABILITIES))), **random_trunk(rng)}
 
 

@@ -36,21 +36,21 @@ class SceneSettings:
         occluder_probability: part of the videos in which a post or plant stands before the person.
     """
 
-    figure_height: tuple[float, float] = (0.66, 0.78)
-    yaw_degrees: tuple[float, float] = (25.0, 70.0)
+    figure_height: tuple[float, float] = (0.7, 0.8)
+    yaw_degrees: tuple[float, float] = (20.0, 50.0)
     elevation_degrees: tuple[float, float] = (4.0, 16.0)
-    off_centre: float = 0.08
-    camera_pan: float = 0.012
-    camera_zoom: float = 0.02
-    camera_roll_degrees: float = 0.5
-    camera_shake: float = 0.0006
-    light_change: float = 0.05
+    off_centre: float = 0.05
+    camera_pan: float = 0.006
+    camera_zoom: float = 0.01
+    camera_roll_degrees: float = 0.3
+    camera_shake: float = 0.0003
+    light_change: float = 0.03
     texture: float = 0.45
     clutter: tuple[int, int] = (2, 7)
-    distractors: tuple[int, int] = (0, 2)
+    distractors: tuple[int, int] = (0, 1)
     distractor_speed: tuple[float, float] = (0.04, 0.25)
-    passer_by_probability: float = 0.1
-    occluder_probability: float = 0.1
+    passer_by_probability: float = 0.05
+    occluder_probability: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
