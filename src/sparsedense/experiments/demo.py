@@ -9,20 +9,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sparsedense.actors.dataset import make_actors
 from sparsedense.config import Experiment, load_experiment
 from sparsedense.data.contact_sheet import contact_sheet
 from sparsedense.data.prepare import prepare
 from sparsedense.data.store import FrameStore
 from sparsedense.data.view_picture import draw_views
-from sparsedense.evaluation.controls import speed_controls
-from sparsedense.evaluation.knn import knn_accuracy
+from sparsedense.evaluation.probe import probe
 from sparsedense.experiments.comparison import Comparison, compare_arms, differences
 from sparsedense.experiments.stopwatch import Stopwatch
 from sparsedense.models.model_file import load_model
-from sparsedense.models.recogniser import build_recogniser
 from sparsedense.progress import progress_bar
 from sparsedense.report.page import write_report
 from sparsedense.training.machine import describe_environment, uses_cuda
@@ -84,8 +80,8 @@ def run_demo(
     store = _make_store(folder, size, experiment.seed, watch)
     with watch.stage("pretrain"):
         pretrained = pretrain(store.path, folder / "pretrain", experiment, progress=progress)
-    with watch.stage("knn and controls"):
-        evidence = _representation_evidence(store, experiment, pretrained.model)
+    with watch.stage("probe"):
+        evidence = _representation_evidence(store, pretrained.model, size.clips_per_video, experiment.seed)
     comparison = compare_arms(
         store,
         folder,
@@ -147,18 +143,23 @@ def _make_store(folder: Path, size: DemoSize, seed: int, watch: Stopwatch) -> Fr
     return FrameStore(summary.store)
 
 
-def _representation_evidence(store: FrameStore, experiment: Experiment, model_path: Path) -> dict[str, Any]:
-    """What the encoder knows before any label: kNN beside a random network of the same shape, and controls."""
-    model = load_model(model_path)
-    torch.manual_seed(experiment.seed)
-    random = build_recogniser(experiment.model, clips=model.clips).eval()
+def _representation_evidence(store: FrameStore, model_path: Path, clips_per_video: int, seed: int) -> dict[str, Any]:
+    """What the encoder knows before any label, beside a random network of the same shape, and controls of the speed."""
+    probed = probe(
+        load_model(model_path),
+        store,
+        labels_per_class=None,
+        clips_per_video=clips_per_video,
+        robustness=False,
+        control_videos=CONTROL_VIDEOS,
+        seed=seed,
+    )
     evidence: dict[str, Any] = {
-        "knn": {"random": knn_accuracy(random, store), "pretrained": knn_accuracy(model, store)}
+        name: {"random": figure["random"], "pretrained": figure["model"]}
+        for name, figure in (("knn", probed.knn), ("linear", probed.linear))
     }
-    if experiment.objective.speed.weight > 0:
-        unseen = store.videos(split="test", min_frames=experiment.clips.min_frames)[:CONTROL_VIDEOS]
-        controls = speed_controls(model, store, unseen)
-        evidence["controls"] = {"speed_accuracy": {"real": controls.real, "frozen": controls.frozen}}
+    if probed.controls is not None:
+        evidence["controls"] = {"speed_accuracy": probed.controls}
     return evidence
 
 

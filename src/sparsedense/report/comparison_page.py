@@ -23,7 +23,14 @@ _COLUMNS = (
     ("f1", "F1, end"),
 )
 _ABSENT = "n/a"
-_QUESTIONS = ("speed", "consistency")
+_QUESTIONS = {
+    "speed": "Which of two clips plays faster, is this one sparse or dense (speed)?",
+    "consistency": "Does the dense clip resemble the intervals of the sparse clip in feature space as in pixels "
+    "(consistency)?",
+    "alignment": "In which interval of which sparse clip does the dense clip lie (alignment)?",
+    "contrast": "Which two clips are of the same video (contrast)?",
+    "generator": "What would the dense clip of each interval look like to the network (generator)?",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,7 @@ def comparison_context(comparison: Comparison) -> dict[str, object]:
         "gain": gain_picture(comparison, chance=chance),
         "curves": [picture for picture in curves if picture is not None],
         "timeline": sparse_and_dense(),
-        "only_question": _only_question(comparison),
+        "questions": _questions(comparison),
         "views_picture": comparison.views_picture,
         "contact_sheet_picture": comparison.contact_sheet_picture,
         "knn": [(arm_name(name), percent(value)) for name, value in comparison.knn.items()],
@@ -174,10 +181,11 @@ def _stages(comparison: Comparison) -> list[Stage]:
     ]
 
 
-def _only_question(comparison: Comparison) -> str:
-    """Which of the two questions of pretraining was asked, where only one was."""
-    asked = [] if comparison.pretrain is None else [n for n in _QUESTIONS if f"loss_{n}" in comparison.pretrain.train]
-    return asked[0] if len(asked) == 1 else ""
+def _questions(comparison: Comparison) -> list[str]:
+    """What pretraining asked; all of it where the run does not tell."""
+    run = comparison.pretrain
+    asked = [] if run is None else [text for name, text in _QUESTIONS.items() if f"loss_{name}" in run.train]
+    return asked or list(_QUESTIONS.values())
 
 
 def _name(comparison: Comparison, run: Run) -> str:

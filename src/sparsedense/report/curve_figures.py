@@ -22,11 +22,17 @@ from sparsedense.report.wording import key_name, percent, short_number
 _WEIGHTS = (
     ("weight_speed", "speed", "speed", "-"),
     ("weight_consistency", "consistency", "consistency", "--"),
+    ("weight_alignment", "alignment", "violet", "-"),
+    ("weight_contrast", "contrast", "teal", "--"),
+    ("weight_generator", "generator", "crimson", "-."),
     ("weight_classification", "classification", "classification", "-."),
 )
 _LOSSES = {
     "loss_speed": ("speed", "Speed loss: is the clip sparse or dense? (Figure 8 of the paper)"),
     "loss_consistency": ("consistency", "Consistency loss: do the trends agree? (Figures 9 and 10 of the paper)"),
+    "loss_alignment": ("violet", "Alignment loss: in which interval of the sparse clip does the dense clip lie?"),
+    "loss_contrast": ("teal", "Contrast loss: are these two clips of the same video?"),
+    "loss_generator": ("crimson", "Generator loss: what do the dense maps of all intervals look like?"),
     "loss_classification": ("classification", "Classification loss of the labelled clips"),
 }
 _FEW_EPOCHS = 40  # up to here every epoch gets its own dot
@@ -87,7 +93,8 @@ def loss_pictures(run: Run, *, prefix: str = "") -> list[Picture]:
     pictures = []
     for key in keys:
         colour, caption = _LOSSES.get(key, ("accent", f"{key_name(key).capitalize()}."))
-        chance = math.log(2) if key == "loss_speed" else None
+        guesses = run.train_curve(f"guess_{key.removeprefix('loss_')}")
+        chance = guesses.last if guesses else math.log(2) if key == "loss_speed" else None
         line = Line(run.train[key], short_number(run.train[key].last), colour)
         pictures.append(_value_picture([line], name=prefix + key, label="loss", caption=caption, chance=chance))
     totals = [
