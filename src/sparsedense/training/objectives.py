@@ -168,14 +168,14 @@ class AlignmentObjective(nn.Module):
         super().__init__()
         alignment, hidden_dim, dim = config.alignment, config.projection.hidden_dim, config.projection.dim
         self.across_videos, self.local_weight = alignment.across_videos, alignment.local_weight
-        self.dense_head = ProjectionHead(feature_dim, hidden_dim, dim)
-        self.slice_head = ProjectionHead(feature_dim, hidden_dim, dim)
+        # One head for both: with a head each they may meet in a place that the encoder's features know nothing of.
+        self.head = ProjectionHead(feature_dim, hidden_dim, dim)
         self.loss = AlignmentLoss(temperature=alignment.temperature, across_videos=alignment.across_videos)
         self.local_loss = LocalContrastLoss(temperature=alignment.temperature)
 
     def forward(self, maps: Maps) -> Outcome:
         """Loss over all dense clips and slices."""
-        dense_BDE, slices_BKE = self.dense_head(maps.dense_features), self.slice_head(maps.slices)
+        dense_BDE, slices_BKE = self.head(maps.dense_features), self.head(maps.slices)
         tensors = (dense_BDE, slices_BKE, maps.dense_positions, maps.interval_positions)
         if self.across_videos:
             tensors = tuple(maps.gather(tensor) for tensor in tensors)  # type: ignore[assignment]
