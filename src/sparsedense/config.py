@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from sparsedense.data.augment import AugmentConfig
-from sparsedense.data.loader import ClipConfig
+from sparsedense.data.clip_config import ClipConfig
 from sparsedense.models.encoder import EncoderConfig
 from sparsedense.objectives_config import ObjectiveConfig
 

@@ -1,6 +1,5 @@
 from collections import Counter
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sparsedense.data.augment import AugmentConfig, CropBox, centre_crop_box, crop_and_resize
+from sparsedense.data.clip_config import ClipConfig
 from sparsedense.data.loader import (
     ClipBatch,
-    ClipConfig,
     Draw,
     DrawSampler,
     EvaluationClips,
@@ -42,12 +41,6 @@ def batches(squares: FrameStore, *, num_workers: int, batch_size: int = 4) -> li
     sampler = DrawSampler(pool(squares), draws_per_epoch=18, seed=5)
     loader = training_loader(training_clips(squares), sampler, batch_size=batch_size, num_workers=num_workers)
     return list(loader)
-
-
-def test_the_length_filter_is_at_least_a_clip() -> None:
-    assert ClipConfig().min_frames == 109
-    assert CLIPS.min_frames == 32
-    assert ClipConfig(length=8, min_dense_stride_frames=0.01).min_frames == 8
 
 
 def test_a_mixed_batch_hides_the_labels_of_all_other_videos(squares: FrameStore) -> None:
@@ -153,15 +146,6 @@ def test_dense_speeds_number_the_skip_ratios(squares: FrameStore) -> None:
         strides.setdefault(int(batch["dense_speed"]), []).append(float(indices[-1] - indices[0]))
     assert set(strides) == {1, 2}
     assert min(strides[1]) > 1.5 * max(strides[2])
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [({"dense_clips": 0}, "dense_clips"), ({"dense_copies": 0}, "dense_copies"), ({"skip_ratio": 0.0}, "skip_ratio")],
-)
-def test_impossible_clips_are_an_error(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        replace(CLIPS, **changes)
 
 
 def test_a_sample_does_not_depend_on_workers(squares: FrameStore) -> None:

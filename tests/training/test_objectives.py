@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from sparsedense.config import Experiment
-from sparsedense.data.loader import ClipBatch, ClipConfig, Draw, TrainingClips, collate_pairs
+from sparsedense.data.clip_config import ClipConfig
+from sparsedense.data.loader import ClipBatch, Draw, TrainingClips, collate_pairs
 from sparsedense.data.store import FrameStore
 from sparsedense.models.recogniser import build_recogniser
 from sparsedense.objectives_config import (

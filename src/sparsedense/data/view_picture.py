@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsedense.data.loader import ClipConfig
+from sparsedense.data.clip_config import ClipConfig
 from sparsedense.data.sampling import FrameIndices, centre_view_pair
 from sparsedense.data.store import FrameStore
 

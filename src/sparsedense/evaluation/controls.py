@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparsedense.data.augment import centre_crop_box, crop_and_resize, to_float
-from sparsedense.data.loader import ClipConfig
+from sparsedense.data.clip_config import ClipConfig
 from sparsedense.data.sampling import centre_view_pair
 from sparsedense.data.store import FrameStore
 from sparsedense.evaluation.inference import PartedProgress, Progress, clip_settings

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparsedense.data.augment import to_float
-from sparsedense.data.loader import ClipConfig, EvaluationClips, evaluation_loader
+from sparsedense.data.clip_config import ClipConfig
+from sparsedense.data.loader import EvaluationClips, evaluation_loader
 from sparsedense.data.store import FrameStore
 from sparsedense.models.recogniser import Recogniser
 

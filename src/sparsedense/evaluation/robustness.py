@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sparsedense.data.loader import ClipConfig
+from sparsedense.data.clip_config import ClipConfig
 from sparsedense.data.store import FrameStore
 from sparsedense.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from sparsedense.evaluation.inference import PartedProgress, Progress, clip_settings, output_batches

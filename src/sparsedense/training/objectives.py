@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from sparsedense.data.augment import to_float
-from sparsedense.data.loader import ClipBatch, ClipConfig
+from sparsedense.data.clip_config import ClipConfig
+from sparsedense.data.loader import ClipBatch
 from sparsedense.losses.alignment import AlignmentLoss, LocalContrastLoss
 from sparsedense.losses.consistency import ConsistencyLoss
 from sparsedense.losses.contrast import InstanceContrastLoss
