@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from sparsedense.data.prepare import prepare
     from sparsedense.data.store import FrameStore
     from sparsedense.evaluation.evaluate import evaluate
+    from sparsedense.evaluation.probe import probe
     from sparsedense.experiments.demo import run_demo
+    from sparsedense.experiments.study import run_study
+    from sparsedense.experiments.study_config import load_study
     from sparsedense.models.model_file import load_model
     from sparsedense.report.page import write_report
     from sparsedense.training.run import finetune, pretrain, train
@@ -35,7 +38,10 @@ _HOMES = {
     "prepare": "sparsedense.data.prepare",
     "FrameStore": "sparsedense.data.store",
     "evaluate": "sparsedense.evaluation.evaluate",
+    "probe": "sparsedense.evaluation.probe",
     "run_demo": "sparsedense.experiments.demo",
+    "run_study": "sparsedense.experiments.study",
+    "load_study": "sparsedense.experiments.study_config",
     "load_model": "sparsedense.models.model_file",
     "write_report": "sparsedense.report.page",
     "finetune": "sparsedense.training.run",
@@ -51,10 +57,13 @@ __all__ = [
     "inspect_store",
     "load_experiment",
     "load_model",
+    "load_study",
     "make_actors",
     "prepare",
     "pretrain",
+    "probe",
     "run_demo",
+    "run_study",
     "train",
     "write_report",
 ]
