@@ -264,7 +264,7 @@ def compare(arguments: Sequence[str]) -> None:
         """Run what is missing of arms x seeds x numbers of labels, and write tables, gates and a page.
 
         Args:
-            experiment: YAML file of the arms, or the name of a shipped one: `ablation`.
+            experiment: YAML file of the arms, or the name of a shipped one: `few_labels` or `ablation`.
             out: the folder to write; what is finished in it is not done again.
             store: folders that `prepare` made, in place of the file's; several, with commas between, are folds.
             parallel_runs: runs at a time, in place of the file's.

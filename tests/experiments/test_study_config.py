@@ -74,6 +74,9 @@ def test_a_file_is_read_and_named_in_errors(tmp_path: Path) -> None:
 def test_a_name_is_that_of_a_shipped_study_or_a_file(tmp_path: Path) -> None:
     assert "ablation" in study_names()
     assert study_path("ablation").is_file()
+    for name in study_names():
+        assert "scratch" in load_study(name, stores=["store"]).arms
+        assert study_path(name).read_text().startswith("# "), "the study says what it is"
     with pytest.raises(FileNotFoundError, match=r"neither a study of this package \(ablation.*\) nor a YAML file"):
         study_path(tmp_path / "absent.yaml")
 

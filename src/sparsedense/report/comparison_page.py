@@ -24,7 +24,7 @@ _COLUMNS = (
 )
 _ABSENT = "n/a"
 _QUESTIONS = {
-    "speed": "Which of two clips plays faster, is this one sparse or dense (speed)?",
+    "speed": "Which of two clips plays faster, or is this one sparse or dense (speed)?",
     "consistency": "Does the dense clip resemble the intervals of the sparse clip in feature space as in pixels "
     "(consistency)?",
     "alignment": "In which interval of which sparse clip does the dense clip lie (alignment)?",
