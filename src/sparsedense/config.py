@@ -107,15 +107,20 @@ def recipe_path(name_or_path: str | Path) -> Path:
     Raises:
         FileNotFoundError: neither a shipped recipe nor a file.
     """
-    shipped = RECIPES / f"{name_or_path}.yaml"
-    if shipped.is_file():
-        return shipped
-    path = Path(name_or_path)
-    if path.is_file():
-        return path
-    raise FileNotFoundError(
-        f"{name_or_path} is neither a recipe of this package ({', '.join(recipe_names())}) nor a YAML file"
-    )
+    return shipped_path(RECIPES, name_or_path, kind="recipe")
+
+
+def shipped_path(folder: Path, name_or_path: str | Path, *, kind: str) -> Path:
+    """The YAML file of that name in a folder of the package, or the file itself.
+
+    Raises:
+        FileNotFoundError: there is neither; the message lists the names of the folder.
+    """
+    for path in (folder / f"{name_or_path}.yaml", Path(name_or_path)):
+        if path.is_file():
+            return path
+    names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+    raise FileNotFoundError(f"{name_or_path} is neither a {kind} of this package ({names}) nor a YAML file")
 
 
 def recipe_values(recipe: str | Path) -> dict[str, Any]:

@@ -135,6 +135,15 @@ def test_each_clip_has_a_crop_of_its_own_where_crops_are_not_shared(squares: Fra
     assert boxes == [True, False]
 
 
+def test_a_clip_alone_comes_from_anywhere_though_several_places_are_set(squares: FrameStore) -> None:
+    dataset = TrainingClips(squares, replace(CLIPS, dense_clips=2), AugmentConfig(), seed=0, with_sparse=False)
+    video = int(pool(squares)[0])
+    starts = {
+        int(collate_pairs([dataset[Draw(video, 0, position)]])["dense_indices"][0, 0, 0]) for position in range(20)
+    }
+    assert len(starts) > 4, "not always the start of the video"
+
+
 def test_dense_speeds_number_the_skip_ratios(squares: FrameStore) -> None:
     dataset = training_clips(squares)
     dataset.clips = replace(CLIPS, other_skip_ratios=(2.0,))

@@ -20,7 +20,7 @@ from sparsedense.objectives_config import (
     SpeedConfig,
 )
 from sparsedense.training.module import SparseDenseModule
-from sparsedense.training.objectives import ContrastObjective, build_objectives, num_speeds
+from sparsedense.training.objectives import ContrastObjective, Outcome, build_objectives, num_speeds
 from sparsedense.training.plan import Phase, TrainingPlan
 from tests.conftest import tiny_experiment
 
@@ -141,6 +141,30 @@ def test_teachers_and_queues_are_not_trained(squares: FrameStore) -> None:
     trained = {id(parameter) for parameter in made.parameters() if parameter.requires_grad}
     assert made.teacher is not None
     assert not any(id(parameter) in trained for parameter in made.teacher.parameters())
+
+
+def test_a_loss_that_does_not_reach_the_encoder_is_told_as_0(squares: FrameStore) -> None:
+    experiment = experiment_of("contrast")
+    made = module_of(experiment)
+    batch = batch_of(experiment, squares)
+    maps = made._maps(*made._augmented(batch, with_sparse=True), batch)  # type: ignore[arg-type]
+    loss = made.objectives["contrast"](maps).loss
+    elsewhere = torch.ones((), requires_grad=True) * 2
+    norms = made._gradients({"lost": Outcome(loss.detach()), "elsewhere": Outcome(elsewhere), "told": Outcome(loss)})
+    assert float(norms["gradient_lost"]) == float(norms["gradient_elsewhere"]) == 0
+    assert float(norms["gradient_told"]) > 0
+
+
+def test_all_dense_clips_of_a_video_are_classified(squares: FrameStore) -> None:
+    experiment = experiment_of("alignment of several clips")
+    model = build_recogniser(experiment.model, ("a", "b", "c"), clips=asdict(experiment.clips))
+    plan = TrainingPlan(Phase.FINETUNE, experiment.finetune, experiment.objective)
+    made = SparseDenseModule(model, experiment, plan)
+    maps = torch.randn(4, model.encoder.feature_dim, 2, 1, 1)
+    loss = made._classification(maps, torch.tensor([2, 0]))
+    assert model.classifier is not None
+    expected = torch.nn.functional.cross_entropy(model.classifier(maps.mean((2, 3, 4))), torch.tensor([2, 2, 0, 0]))
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()))
 
 
 def test_only_weighted_objectives_are_built() -> None:

@@ -76,7 +76,7 @@ class TrainingClips(Dataset[_Sample]):
         augment: how the crop varies.
         seed: with the draw, decides everything random about a sample.
         labelled: ids of the videos whose label may be seen; all others get label -1.
-        with_sparse: read the sparse clip and all dense clips; classification alone looks at the first dense one.
+        with_sparse: read the sparse clip and all dense clips; classification alone looks at one dense clip.
     """
 
     def __init__(
@@ -94,18 +94,19 @@ class TrainingClips(Dataset[_Sample]):
         self.labelled = frozenset([] if labelled is None else labelled.tolist())
 
     def __getitem__(self, draw: Draw) -> _Sample:
-        """The clips of one draw; the first dense one is the same with and without the others."""
+        """The clips of one draw; where there is one dense clip, it is the same with and without the sparse one."""
         video_id = draw.video_id
         rng = np.random.default_rng((self.seed, *draw))
         views = random_views(
             int(self.store.num_frames[video_id]),
             clip_length=self.clips.length,
             skip_ratios=self.clips.skip_ratios,
-            num_places=self.clips.dense_clips,
-            copies=self.clips.dense_copies,
+            # Alone, a clip comes from anywhere: the first of several places is always the start of the video.
+            num_places=self.clips.dense_clips if self.with_sparse else 1,
+            copies=self.clips.dense_copies if self.with_sparse else 1,
             rng=rng,
         )
-        wanted = np.concatenate([views.dense, views.sparse[None]]) if self.with_sparse else views.dense[:1]
+        wanted = np.concatenate([views.dense, views.sparse[None]]) if self.with_sparse else views.dense
         clips_VTHWC = self._cropped(self.store.read(video_id, wanted.reshape(-1)), len(wanted), rng)
         dense, sparse = (clips_VTHWC[:-1], clips_VTHWC[-1]) if self.with_sparse else (clips_VTHWC, None)
         label = int(self.store.label_ids[video_id]) if video_id in self.labelled else -1
@@ -126,12 +127,11 @@ class TrainingClips(Dataset[_Sample]):
 
 def collate_pairs(samples: Sequence[_Sample]) -> ClipBatch:
     """Stack samples into a batch whose memory is channels-last, as the frames came."""
-    num_dense = len(samples[0].dense_DTHWC)
     batch = ClipBatch(
         dense=_stack_clips([clip for sample in samples for clip in sample.dense_DTHWC]),
-        dense_indices=torch.from_numpy(np.stack([sample.views.dense[:num_dense] for sample in samples])),
+        dense_indices=torch.from_numpy(np.stack([sample.views.dense for sample in samples])),
         sparse_indices=torch.from_numpy(np.stack([sample.views.sparse for sample in samples])),
-        dense_speed=torch.from_numpy(np.stack([1 + sample.views.ratio_ids[:num_dense] for sample in samples])),
+        dense_speed=torch.from_numpy(np.stack([1 + sample.views.ratio_ids for sample in samples])),
         label=torch.tensor([sample.label for sample in samples], dtype=torch.int64),
         video_id=torch.tensor([sample.video_id for sample in samples], dtype=torch.int64),
     )

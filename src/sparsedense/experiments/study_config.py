@@ -20,6 +20,8 @@ from typing import Any
 
 import yaml
 
+from sparsedense.config import shipped_path
+
 STUDIES = Path(__file__).parent / "files"
 BASELINE = "scratch"
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -112,15 +114,7 @@ def study_path(name_or_path: str | Path) -> Path:
     Raises:
         FileNotFoundError: neither a shipped study nor a file.
     """
-    shipped = STUDIES / f"{name_or_path}.yaml"
-    if shipped.is_file():
-        return shipped
-    path = Path(name_or_path)
-    if path.is_file():
-        return path
-    raise FileNotFoundError(
-        f"{name_or_path} is neither a study of this package ({', '.join(study_names())}) nor a YAML file"
-    )
+    return shipped_path(STUDIES, name_or_path, kind="study")
 
 
 def load_study(name_or_path: str | Path, **changes: object) -> StudyConfig:

@@ -20,7 +20,6 @@ from sparsedense.losses.classification import ClassificationLoss
 from sparsedense.models.encoder import pool
 from sparsedense.models.recogniser import Recogniser
 from sparsedense.models.teacher import Teacher
-from sparsedense.training.gather import gather_rows
 from sparsedense.training.objectives import ContrastObjective, Maps, Outcome, build_objectives
 from sparsedense.training.plan import Phase, TrainingPlan
 
@@ -73,7 +72,7 @@ class SparseDenseModule(LightningModule):
         else:
             maps = self._maps(dense, sparse, batch)
             outcomes = {name: objective(maps) for name, objective in self.objectives.items() if weights[name] > 0}
-            dense_map = maps.dense[:: maps.num_dense]
+            dense_map = maps.dense
         self._recent_features.append(pool(dense_map.detach()))
         if weights["classification"] > 0:
             outcomes["classification"] = Outcome(self._classification(dense_map, batch["label"]))
@@ -84,7 +83,7 @@ class SparseDenseModule(LightningModule):
         return total
 
     def recent_features(self) -> Tensor:
-        """Pooled features (N, C) of dense clips of the epoch's last steps, one of each video."""
+        """Pooled features (N, C) of dense clips of the epoch's last steps."""
         return torch.cat(list(self._recent_features)) if self._recent_features else torch.empty(0, 1)
 
     def on_train_batch_end(self, *_: object) -> None:
@@ -139,7 +138,7 @@ class SparseDenseModule(LightningModule):
         sizes = [len(dense), len(sparse)]
         dense_map, sparse_map = self.model.encoder(clips).split(sizes)
         taught = (None, None) if self.teacher is None else self.teacher(clips).split(sizes)
-        return Maps(dense_map, sparse_map, batch, self.model.speed_head, gather_rows, *taught)
+        return Maps(dense_map, sparse_map, batch, self.model.speed_head, *taught)
 
     def _step_seed(self) -> int:
         # Independent of what ran before, so that a resumed run augments as the uninterrupted one would.
@@ -150,13 +149,21 @@ class SparseDenseModule(LightningModule):
         weights = [parameter for parameter in self.model.encoder.parameters() if parameter.requires_grad]
         norms = {}
         for name, outcome in outcomes.items():
-            gradients = torch.autograd.grad(outcome.loss, weights, retain_graph=True, allow_unused=True)
-            norms[f"gradient_{name}"] = torch.stack(torch._foreach_norm([g for g in gradients if g is not None])).norm()
+            found: list[Tensor] = []
+            if outcome.loss.requires_grad:
+                gradients = torch.autograd.grad(outcome.loss, weights, retain_graph=True, allow_unused=True)
+                found = [gradient for gradient in gradients if gradient is not None]
+            # A loss that does not reach the encoder is what the figure is there to tell: 0, not an error.
+            norms[f"gradient_{name}"] = (
+                torch.stack(torch._foreach_norm(found)).norm() if found else torch.zeros_like(outcome.loss)
+            )
         return norms
 
     def _classification(self, dense_map: Tensor, labels: Tensor) -> Tensor:
         if self.model.classifier is None:
             raise ValueError("the classification loss has a weight but the model has no classifier")
+        # All dense clips of a video have its label: the first of several shows always the same part of the video.
+        labels = labels.repeat_interleave(len(dense_map) // len(labels))
         return cast(Tensor, self.classification_loss(self.model.classifier(pool(dense_map)), labels))
 
     def _metrics(self) -> ClassificationMetrics:

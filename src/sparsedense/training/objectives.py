@@ -28,8 +28,7 @@ from sparsedense.models.encoder import pool
 from sparsedense.models.heads import MapPredictor, ProjectionHead, SpeedHead
 from sparsedense.models.teacher import Teacher
 from sparsedense.objectives_config import ObjectiveConfig
-
-Gather = Callable[[Tensor], Tensor]
+from sparsedense.training.gather import gather_rows
 
 
 class Outcome(NamedTuple):
@@ -49,7 +48,6 @@ class Maps:
         sparse: (B, C, K, H, W).
         batch: the clips.
         speed_head: the model's.
-        gather: embeddings of all processes from those of this one, (B, ...) to (world size * B, ...), with gradient.
         teacher_dense, teacher_sparse: the same maps of the slow copy of the encoder, where an objective needs them.
     """
 
@@ -57,7 +55,6 @@ class Maps:
     sparse: Tensor
     batch: ClipBatch
     speed_head: SpeedHead | None
-    gather: Gather
     teacher_dense: Tensor | None = None
     teacher_sparse: Tensor | None = None
 
@@ -179,7 +176,7 @@ class AlignmentObjective(nn.Module):
         dense_BDE, slices_BKE = self.head(maps.dense_features), self.head(maps.slices)
         tensors = (dense_BDE, slices_BKE, maps.dense_positions, maps.interval_positions)
         if self.across_videos:
-            tensors = tuple(maps.gather(tensor) for tensor in tensors)  # type: ignore[assignment]
+            tensors = tuple(gather_rows(tensor) for tensor in tensors)  # type: ignore[assignment]
         loss: Tensor = self.loss(*tensors)
         guess = self.loss.guess(len(tensors[0]), dense_BDE.shape[1], slices_BKE.shape[1])
         if self.local_weight > 0:
@@ -203,9 +200,9 @@ class ContrastObjective(nn.Module):
         self.contrast, self.vicreg = InstanceContrastLoss(temperature=contrast.temperature), VICRegLoss()
 
     def forward(self, maps: Maps) -> Outcome:
-        """Loss between the first dense clip and the sparse clip of each video."""
-        dense_BE = maps.gather(self.head(maps.dense_features[:, 0]))
-        sparse_BE = maps.gather(self.head(maps.sparse_features))
+        """Loss between the dense clip of each video, or the mean of several, and its sparse clip."""
+        dense_BE = gather_rows(self.head(maps.dense_features.mean(dim=1)))
+        sparse_BE = gather_rows(self.head(maps.sparse_features))
         if self.kind == "vicreg":
             return Outcome(self.vicreg(dense_BE, sparse_BE))
         keys = self._teacher_keys(maps)
@@ -227,8 +224,8 @@ class ContrastObjective(nn.Module):
             return None, None
         assert maps.teacher_dense is not None
         assert maps.teacher_sparse is not None
-        dense_BC = pool(maps.teacher_dense[:: maps.num_dense])
-        return maps.gather(self.teacher_head(dense_BC)), maps.gather(self.teacher_head(pool(maps.teacher_sparse)))
+        dense_BC = pool(maps.teacher_dense).view(len(maps.sparse), maps.num_dense, -1).mean(dim=1)
+        return gather_rows(self.teacher_head(dense_BC)), gather_rows(self.teacher_head(pool(maps.teacher_sparse)))
 
 
 class GeneratorObjective(nn.Module):
