@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from sparsedense.cli.probe_table import headline, print_probe
 from sparsedense.evaluation.probe import Probe
-from sparsedense.probe_table import headline, print_probe
 
 PROBE = Probe(
     knn={"model": 0.81, "random": 0.24},

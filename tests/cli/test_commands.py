@@ -7,7 +7,7 @@ import pytest
 
 from sparsedense import __version__
 from sparsedense.cli import COMMANDS, main
-from sparsedense.command_parser import parse_function
+from sparsedense.cli.parser import parse_function
 from sparsedense.config import load_experiment, save_experiment
 from sparsedense.data.store import FrameStore
 from sparsedense.training.run import TrainingRun

@@ -1,0 +1,64 @@
+"""The command line: one thin function a command, in the order in which one needs them.
+
+Each imports what it calls when it runs, so that help is quick.
+"""
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from sparsedense import __version__
+from sparsedense.cli import data, evidence, training
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "demo": evidence.demo,
+    "actors": data.actors,
+    "prepare": data.prepare,
+    "inspect": data.inspect,
+    "recipes": training.recipes,
+    "pretrain": training.pretrain,
+    "probe": evidence.probe,
+    "finetune": training.finetune,
+    "train": training.train,
+    "evaluate": evidence.evaluate,
+    "compare": evidence.compare,
+    "report": evidence.report,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if given[0] == "--version":
+        print(f"sparsedense {__version__}")
+        return 0
+    name, *rest = given
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else "see `sparsedense --help`"
+        print(f"error: there is no command {name!r}; {hint}", file=sys.stderr)
+        return 2
+    try:
+        COMMANDS[name](rest)
+    except KeyboardInterrupt:
+        print(
+            "\ninterrupted; once an epoch was finished, a training goes on with the same command and --resume",
+            file=sys.stderr,
+        )
+        return 130
+    except (ValueError, OSError) as error:  # what the user can mend; anything else is a fault of ours, shown in full
+        if os.environ.get("SPARSEDENSE_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _overview() -> str:
+    lines = ["usage: sparsedense COMMAND ...", "", "Action recognisers from mostly unlabelled video.", ""]
+    lines += [f"  {name:10} {(run.__doc__ or '').splitlines()[0]}" for name, run in COMMANDS.items()]
+    return "\n".join([*lines, "", "`sparsedense COMMAND --help` explains a command."])
