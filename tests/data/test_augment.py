@@ -19,6 +19,7 @@ from sparsedense.data.augment import (
     jitter_colours,
     random_crop_box,
     random_flips,
+    resize_clips,
     to_float,
 )
 
@@ -80,6 +81,15 @@ def test_resizing_keeps_the_mean_of_each_frame() -> None:
     clip = torch.randint(0, 256, (3, 5, 40, 60), generator=seeded(0), dtype=torch.uint8)
     resized = crop_and_resize(clip, CropBox(0, 0, 40, 60), 8)
     assert torch.allclose(resized.float().mean((2, 3)), clip.float().mean((2, 3)), atol=3)
+
+
+@pytest.mark.parametrize("size", [4, 8, 12])
+def test_float_clips_are_resized_as_bytes_are(size: int) -> None:
+    byte_clips = torch.randint(0, 256, (2, 3, 5, 8, 8), generator=seeded(0), dtype=torch.uint8)
+    expected = torch.stack([crop_and_resize(clip, CropBox(0, 0, 8, 8), size) for clip in byte_clips])
+    resized = resize_clips(to_float(byte_clips), size)
+    assert resized.shape == (2, 3, 5, size, size)
+    assert torch.allclose(255 * resized, expected.float(), atol=1.01)
 
 
 @LAW

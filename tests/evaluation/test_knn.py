@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sparsedense.data.store import FrameStore
-from sparsedense.evaluation.knn import centred, knn_accuracy, knn_predict, knn_share_right, nearest_neighbours
+from sparsedense.evaluation.knn import knn_accuracy, knn_predict, nearest_neighbours
 from tests.evaluation.colour_model import colour_recogniser, tiny_recogniser
 
 Vectors = NDArray[np.float64]
@@ -57,17 +57,6 @@ def test_neighbours_come_the_nearest_first_with_their_cosine() -> None:
     assert nearest.rows.tolist() == [[1, 2, 0]]
     expected = [5 / 26**0.5, 6 / 52**0.5, 1 / 26**0.5]
     assert nearest.similarities[0].tolist() == pytest.approx(expected)
-
-
-def test_centring_tells_features_apart_that_all_point_one_way() -> None:
-    """A large common part hides the class from the cosine: the query is of class 1 but longer."""
-    gallery, labels = torch.tensor([[100.0, 0.0], [104.0, 1.0]]), torch.tensor([0, 1])
-    query = torch.tensor([[140.0, 0.5]])
-    assert knn_predict(gallery, labels, query).tolist() == [0]
-    assert knn_share_right(gallery, labels, query, torch.tensor([1])) == 1
-    moved_gallery, moved_query = centred(gallery, query)
-    assert torch.allclose(moved_gallery.mean(dim=0), torch.zeros(2))
-    assert torch.allclose(moved_query - moved_gallery, query - gallery)
 
 
 @pytest.mark.parametrize("k", [0, 4])

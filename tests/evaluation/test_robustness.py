@@ -99,6 +99,19 @@ def test_clips_are_read_once_for_all_corruptions(squares: FrameStore, monkeypatc
     assert PASSES_PER_CLIP == 31
 
 
+def test_frames_are_corrupted_as_they_are_stored(squares: FrameStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, networks = set(), two_networks()
+    assert clip_settings(networks["model"]).size != squares.short_side
+
+    def spy(clips: Tensor, kind: str, severity: int, generator: torch.Generator) -> Tensor:
+        sizes.add(clips.shape[-2:])
+        return clips
+
+    monkeypatch.setattr(robustness_module, "corrupt", spy)
+    measured(squares, networks)
+    assert sizes == {(squares.short_side, squares.short_side)}
+
+
 @pytest.mark.parametrize("stride_frames", [None, 2.0])
 @pytest.mark.parametrize("factor", [0.5, 1.5, 3.0])
 def test_the_stride_is_multiplied(stride_frames: float | None, factor: float) -> None:

@@ -88,6 +88,15 @@ def crop_and_resize(clip_CTHW: Tensor, box: CropBox, size: int) -> Tensor:
     return resized.transpose(0, 1)
 
 
+def resize_clips(clips_BCTHW: Tensor, size: int) -> Tensor:
+    """Resize square float clips to (B, C, T, size, size), as `crop_and_resize` does it."""
+    if clips_BCTHW.shape[-1] == size:
+        return clips_BCTHW
+    frames_NCHW = clips_BCTHW.transpose(1, 2).flatten(0, 1)
+    resized = F.interpolate(frames_NCHW, size=(size, size), mode="bilinear", antialias=True)
+    return resized.unflatten(0, (len(clips_BCTHW), -1)).transpose(1, 2)
+
+
 def to_float(clips: Tensor) -> Tensor:
     """uint8 in 0..255 to float32 in [0, 1]; the memory layout stays."""
     return clips.float().div_(255.0)

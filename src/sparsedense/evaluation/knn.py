@@ -34,12 +34,6 @@ def nearest_neighbours(gallery_GD: Tensor, queries_QD: Tensor, *, k: int) -> Nei
     return Neighbours(nearest.values, nearest.indices)
 
 
-def centred(gallery_GD: Tensor, queries_QD: Tensor) -> tuple[Tensor, Tensor]:
-    """Gallery and queries about the gallery's mean: after a ReLU, all features point the same way from zero."""
-    mean_D = gallery_GD.mean(dim=0)
-    return gallery_GD - mean_D, queries_QD - mean_D
-
-
 def knn_predict(
     gallery_GD: Tensor, gallery_labels_G: Tensor, queries_QD: Tensor, *, k: int = 1, temperature: float = 0.07
 ) -> Tensor:
@@ -60,12 +54,11 @@ def knn_predict(
 def knn_share_right(
     gallery_GD: Tensor, gallery_labels_G: Tensor, queries_QD: Tensor, query_labels_Q: Tensor, *, k: int = 1
 ) -> float:
-    """Share of the queries whose k nearest gallery videos tell their class; features centred on the gallery's mean.
+    """Share of the queries whose k nearest gallery videos tell their class.
 
     Raises:
         ValueError: k is not in 1..G.
     """
-    gallery_GD, queries_QD = centred(gallery_GD, queries_QD)
     predicted_Q = knn_predict(gallery_GD, gallery_labels_G, queries_QD, k=k)
     return float((predicted_Q == query_labels_Q).double().mean())
 

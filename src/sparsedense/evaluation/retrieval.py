@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from sparsedense.evaluation.knn import centred, nearest_neighbours
+from sparsedense.evaluation.knn import nearest_neighbours
 
 RANKS = (1, 5, 10, 20, 50)
 
@@ -24,7 +24,6 @@ def retrieval(
 
     The protocol of clip retrieval on UCF101 (Xu et al., "Self-supervised Spatiotemporal Learning via Video Clip Order
     Prediction", CVPR 2019): train videos are the gallery, test videos the queries, features averaged over 10 clips.
-    Features are centred on the gallery's mean, as for kNN.
 
     Args:
         gallery_GD: features of the gallery.
@@ -42,6 +41,6 @@ def retrieval(
     fitting = [k for k in ranks if k <= len(gallery_GD)]
     if not fitting or min(fitting) < 1:
         raise ValueError(f"ranks ({list(ranks)}) must be at least 1, and one at most the gallery's {len(gallery_GD)}")
-    nearest = nearest_neighbours(*centred(gallery_GD, queries_QD), k=max(fitting))
+    nearest = nearest_neighbours(gallery_GD, queries_QD, k=max(fitting))
     same_class_QK = gallery_labels_G[nearest.rows] == query_labels_Q[:, None]
     return {f"r{k}": float(same_class_QK[:, :k].any(dim=1).double().mean()) for k in fitting}

@@ -1,6 +1,7 @@
 """Robustness: kNN accuracy of corrupted test clips against the clean gallery, network beside network.
 
-The gallery stays clean, because a model is given its labels once and meets the bad camera later.
+The gallery stays clean, because a model is given its labels once and meets the bad camera later. It is the video that
+is bad: frames are corrupted as they are stored, and then made as small as the network wants them.
 
 Shapes: G gallery videos, Q query videos, M clips a video, V variants of a clip, W networks, D features, B clips.
 """
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sparsedense.data.augment import resize_clips
 from sparsedense.data.clip_config import ClipConfig
 from sparsedense.data.store import FrameStore
 from sparsedense.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
@@ -132,7 +134,7 @@ def _accuracies(
     def features(clips_BCTHW: Tensor) -> Tensor:
         rows = []
         for variant in variants:
-            changed = variant(clips_BCTHW)
+            changed = resize_clips(variant(clips_BCTHW), clips.size)
             rows += [network.features(changed) for network in networks]
         return torch.stack(rows, dim=1).flatten(1)
 
@@ -143,7 +145,7 @@ def _accuracies(
         queries.video_ids,
         features,
         num_clips=queries.num_clips,
-        clips=clips,
+        clips=replace(clips, size=queries.store.short_side),
         batch_size=videos_a_batch * queries.num_clips,  # whole videos, so that only their means are kept
         num_workers=queries.num_workers,
         progress=progress,
