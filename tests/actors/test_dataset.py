@@ -107,6 +107,16 @@ def test_another_seed_gives_other_videos(made: tuple[Path, ActorsSummary], tmp_p
     assert all(other[path] != first[path] for path in other)
 
 
+def test_the_hard_ones_are_other_videos_of_the_same_lengths(tmp_path: Path) -> None:
+    few = {"train_per_class": 3, "val_per_class": 0, "test_per_class": 0, "unlabelled": 0, "actions": ("wave",)}
+    usual, hard = _make(tmp_path / "usual", **few), _make(tmp_path / "hard", difficulty="hard", **few)
+    assert usual.frames == hard.frames
+    digests = _digests(usual.out), _digests(hard.out)
+    videos = [path for path in digests[0] if path.endswith(".mp4")]
+    assert len(videos) == 3
+    assert all(digests[0][path] != digests[1][path] for path in videos)
+
+
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="--overwrite"):
@@ -135,6 +145,7 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
         ({"workers": 0}, r"workers \(0\)"),
         ({"actions": ("wave", "fly")}, "fly"),
         ({"actions": ()}, "actions"),
+        ({"difficulty": "easy"}, "difficulty 'easy' is not known; use one of default, hard"),
         ({"train_per_class": 0, "val_per_class": 0, "test_per_class": 0, "unlabelled": 0}, "nothing to write"),
     ],
 )

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -93,6 +95,31 @@ def test_the_view_shows_the_person_in_the_frame_from_both_sides(seed: int) -> No
     assert 0.45 * 120 < feet[1] - head[1] < 0.9 * 120
     assert 0 <= head[1] < feet[1] <= 120
     assert 0.3 * 160 < feet[0] < 0.7 * 160
+
+
+@pytest.mark.parametrize(("both_sides", "expected"), [(False, {1.0}), (True, {-1.0, 1.0})])
+def test_people_face_one_side_or_both(both_sides: bool, expected: set[float]) -> None:
+    scene = SceneSettings(both_sides=both_sides)
+    views = [draw_view(np.random.default_rng(seed), scene, 160, 120) for seed in range(20)]
+    assert {float(np.sign(view.yaw)) for view in views} == expected
+
+
+def test_in_the_spotlight_a_person_is_brighter_than_what_is_behind() -> None:
+    for seed in range(6):
+        film = _film(seed, "wave")
+        assert np.median(np.array(film.layers[-2]._colours[0]).mean(axis=-1)) > film.background.mean() + 30
+
+
+@settings(max_examples=30, deadline=None)
+@given(follow=st.floats(0, 1), steps=st.lists(st.floats(-5, 5), min_size=2, max_size=300))
+def test_nobody_who_walks_leaves_the_frame(follow: float, steps: list[float]) -> None:
+    followed = np.zeros((len(steps) + 200, 2))
+    followed[100:-100, 0] = np.cumsum(steps)
+    followed[-100:, 0] = followed[-101, 0]
+    scene = dataclasses.replace(STILL, camera_follow=follow)
+    camera = draw_camera(np.random.default_rng(0), scene, followed, 160, 120)
+    person = camera.place(np.stack([80 + followed[:, 0], np.full(len(followed), 60.0)], -1)[:, None])
+    assert (np.abs(person[[0, -1], 0, 0] - 80) < 0.25 * 160 + 2).all()
 
 
 def test_any_pose_track_can_be_filmed() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from sparsedense.actors.film import Actor, draw_actor, film_action
 from sparsedense.actors.motions import ACTIONS
-from sparsedense.actors.scene import SceneSettings
+from sparsedense.actors.scene import DIFFICULTIES, SceneSettings
 from sparsedense.actors.untrimmed import film_untrimmed, write_annotations
 from sparsedense.video.write import write_video
 
@@ -101,6 +101,7 @@ def make_actors(
     width: int = 160,
     height: int = 120,
     actions: Sequence[str] = tuple(ACTIONS),
+    difficulty: str = "default",
     settings: SceneSettings | None = None,
     workers: int | None = None,
     overwrite: bool = False,
@@ -124,7 +125,9 @@ def make_actors(
         width: of the frames, pixels, even.
         height: of the frames, pixels, even.
         actions: names of the classes, of `ACTIONS`.
-        settings: sizes of all nuisances; None for the defaults.
+        difficulty: "default" or "hard", with people who face either side, any clothes before any background, things and
+            other people who move, and a shakier camera.
+        settings: sizes of all nuisances; None for those of the difficulty.
         workers: processes; None for one a core, 1 for none besides this one.
         overwrite: replace a data set that is there; other files in the folder stay.
         progress: called with the numbers of videos done and in all.
@@ -135,12 +138,14 @@ def make_actors(
     """
     counts = {"train": train_per_class, "val": val_per_class, "test": test_per_class}
     _check(counts, unlabelled, untrimmed, width, height, actions, workers)
+    if difficulty not in DIFFICULTIES:
+        raise ValueError(f"difficulty {difficulty!r} is not known; use one of {', '.join(DIFFICULTIES)}")
     started = time.perf_counter()
     folder = Path(out)
     _make_room(folder, overwrite=overwrite)
     jobs = _plan(seed, counts, unlabelled, actions)
     long_jobs = _plan_untrimmed(seed, untrimmed)
-    film = _Film(folder, width, height, settings or SceneSettings())
+    film = _Film(folder, width, height, settings or DIFFICULTIES[difficulty])
     frames, annotations = 0, []
     for done, (num_frames, segments) in enumerate(_run(film, [*jobs, *long_jobs], workers), start=1):
         frames += num_frames

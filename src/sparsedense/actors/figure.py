@@ -22,6 +22,10 @@ _SKINS: tuple[Colour, ...] = (
     (255, 219, 190),
 )
 _HAIRS: tuple[Colour, ...] = ((28, 22, 20), (70, 45, 28), (120, 80, 40), (200, 165, 95), (150, 60, 30), (165, 165, 165))
+# Saturation and value of clothes, and the least mean of a skin's colour, in the light.
+_CLOTHES = ((0.1, 0.9), (0.15, 0.98))
+_LIT_CLOTHES = ((0.1, 0.5), (0.75, 0.98))
+_LIT_SKIN = 150.0
 # Clothes keep this distance in RGB from the mean of the background, so that a viewer can see the limbs.
 _LEAST_CONTRAST = 75.0
 
@@ -66,21 +70,30 @@ def draw_head(rng: Rng) -> tuple[Colour, Colour, bool]:
     return _SKINS[rng.integers(len(_SKINS))], _HAIRS[rng.integers(len(_HAIRS))], bool(rng.random() < 0.4)
 
 
-def draw_cloth(rng: Rng, background: Floats) -> Colour:
-    """Draw a colour that stands out from the mean colour of the background."""
+def draw_cloth(rng: Rng, background: Floats, *, lit: bool = False) -> Colour:
+    """Draw a colour that stands out from the mean colour of the background; a bright one for somebody in the light."""
+    saturation, value = _LIT_CLOTHES if lit else _CLOTHES
     colour: Colour = (0.0, 0.0, 0.0)
     for _ in range(20):
-        red, green, blue = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.1, 0.9), rng.uniform(0.15, 0.98))
+        red, green, blue = colorsys.hsv_to_rgb(rng.random(), rng.uniform(*saturation), rng.uniform(*value))
         colour = (255 * red, 255 * green, 255 * blue)
         if np.linalg.norm(np.array(colour) - background) > _LEAST_CONTRAST:
             break
     return colour
 
 
-def draw_look(rng: Rng, head: tuple[Colour, Colour, bool], background: Floats) -> Look:
+def _lit_skin(skin: Colour) -> Colour:
+    factor = max(1.0, 3 * _LIT_SKIN / sum(skin))
+    red, green, blue = (min(255.0, factor * channel) for channel in skin)
+    return (red, green, blue)
+
+
+def draw_look(rng: Rng, head: tuple[Colour, Colour, bool], background: Floats, *, lit: bool) -> Look:
     """Dress a person for one video: long or short sleeves and trousers, one piece now and then."""
     skin, hair, long_hair = head
-    shirt, trousers = draw_cloth(rng, background), draw_cloth(rng, background)
+    if lit:
+        skin = _lit_skin(skin)
+    shirt, trousers = draw_cloth(rng, background, lit=lit), draw_cloth(rng, background, lit=lit)
     if rng.random() < 0.15:
         trousers = shirt
     return Look(
@@ -90,7 +103,7 @@ def draw_look(rng: Rng, head: tuple[Colour, Colour, bool], background: Floats) -
         sleeve=shirt if rng.random() < 0.5 else skin,
         trousers=trousers,
         trouser_leg=trousers if rng.random() < 0.7 else skin,
-        shoes=draw_cloth(rng, background),
+        shoes=draw_cloth(rng, background, lit=lit),
         long_hair=long_hair,
     )
 

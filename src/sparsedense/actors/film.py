@@ -18,6 +18,8 @@ from sparsedense.actors.skeleton import CHANNEL_INDEX, Body, Floats, draw_body, 
 
 Rng = np.random.Generator
 
+# Light of what lies behind a person in the spotlight.
+_SHADE = 0.4
 # The background is larger than the frame; beyond it, it is mirrored, so a camera may follow somebody for ever.
 _BACKGROUND_SIZE = 1.6
 
@@ -84,7 +86,9 @@ def _to_background(camera: Camera, offset: tuple[float, float]) -> Floats:
     return np.asarray(inverse)
 
 
-def _passer_by(rng: Rng, view: View, num_frames: int, background: Floats) -> tuple[Body, Look, Floats, View]:
+def _passer_by(
+    rng: Rng, view: View, num_frames: int, background: Floats, *, lit: bool
+) -> tuple[Body, Look, Floats, View]:
     """Another person who walks through behind, smaller and higher up."""
     actor = draw_actor(rng)
     walk = ACTIONS[str(rng.choice(["walk_forward", "walk_backward"]))]
@@ -93,7 +97,8 @@ def _passer_by(rng: Rng, view: View, num_frames: int, background: Floats) -> tup
     scale = view.scale * rng.uniform(0.45, 0.7)
     ground = (view.ground[0] + rng.normal(0, 0.3) * view.scale, view.ground[1] - rng.uniform(0.12, 0.2) * view.scale)
     side = float(rng.choice([-1.0, 1.0])) * rng.uniform(1.2, 1.6)
-    return actor.body, draw_look(rng, actor.head, background), joints, View(side, view.elevation, scale, ground)
+    look = draw_look(rng, actor.head, background, lit=lit)
+    return actor.body, look, joints, View(side, view.elevation, scale, ground)
 
 
 def compose(rng: Rng, actor: Actor, poses: Floats, settings: SceneSettings, width: int, height: int) -> Film:
@@ -119,16 +124,20 @@ def compose(rng: Rng, actor: Actor, poses: Floats, settings: SceneSettings, widt
     offset = ((big_width - width) / 2, (big_height - height) / 2)
     horizon = view.ground[1] - (0.12 + 0.9 * np.sin(view.elevation)) * view.scale * 0.8 + offset[1]
     background = paint_background(ground_rng, settings, big_width, big_height, round(horizon))
+    if settings.spotlight:
+        background = cv2.convertScaleAbs(background, alpha=_SHADE).astype(np.uint8, copy=False)
     mean = background.mean(axis=(0, 1))
 
     slant = (float(light_rng.uniform(-0.5, 0.5)), float(light_rng.uniform(-0.6, 0.3)))
     towards_light = (-np.sign(slant[0]) * 0.7, -0.7)
     shadow = shadow_layer(actor.body, joints, view, camera, slant, float(light_rng.uniform(0.2, 0.5)))
-    person = person_layer(actor.body, draw_look(look_rng, actor.head, mean), joints, view, camera, towards_light)
+    look = draw_look(look_rng, actor.head, mean, lit=settings.spotlight)
+    person = person_layer(actor.body, look, joints, view, camera, towards_light)
     behind, before = distractor_layers(thing_rng, settings, camera, mean, width, height)
     layers = [behind]
     if passer_rng.random() < settings.passer_by_probability:
-        layers.append(person_layer(*_passer_by(passer_rng, view, len(poses), mean), camera, towards_light))
+        passer_by = _passer_by(passer_rng, view, len(poses), mean, lit=settings.spotlight)
+        layers.append(person_layer(*passer_by, camera, towards_light))
     layers += [person, before]
     light = draw_light(light_rng, settings, len(poses))
     table = np.clip(np.arange(256)[None, :, None] * light[:, None, :], 0, 255).astype(np.uint8)

@@ -18,9 +18,6 @@ from sparsedense.actors.skeleton import CHANNEL_INDEX, NUM_ANGLES, SIDES, Floats
 
 Rng = np.random.Generator
 
-# Nobody repeats a stroke faster than this, way back and holds included.
-_FRAMES_A_STROKE = 45
-
 
 def ease(x: Floats) -> Floats:
     """From 0 to 1 with no speed at both ends: the quintic of a minimum-jerk movement (Flash and Hogan, 1985)."""
@@ -33,25 +30,6 @@ def once(rng: Rng, num_frames: int, shortest: float = 0.55, longest: float = 0.9
     length = rng.uniform(shortest, longest)
     start = rng.uniform(0.03, 0.97 - length)
     return ease((np.linspace(0, 1, num_frames) - start) / length)
-
-
-def strokes(rng: Rng, num_frames: int) -> Floats:
-    """Progress `(T,)` of an action done once or twice; the way back is much faster than the way there.
-
-    The direction of time shows in the slow way alone, so the fast one is kept short.
-    """
-    count = min(int(rng.choice([1, 2], p=[0.6, 0.4])), num_frames // _FRAMES_A_STROKE)
-    if count <= 1:
-        return once(rng, num_frames)
-    there = rng.uniform(0.55, 0.75) / count
-    back = min(there / 5, 7 / num_frames)
-    start = rng.uniform(0.02, 0.98 - count * there - (count - 1) * back)
-    time = np.linspace(0, 1, num_frames)
-    progress = ease((time - start) / there)
-    for number in range(1, count):
-        begin = start + number * (there + back)
-        progress += ease((time - begin) / there) - ease((time - begin + back) / back)
-    return progress
 
 
 def cycles(rng: Rng, num_frames: int, shortest_period: float, longest_period: float) -> Floats:
@@ -72,7 +50,7 @@ def _arm_stroke(rng: Rng, num_frames: int, ends: Callable[[str], tuple[Pose, Pos
     """Both arms go from the first to the second of two poses."""
     track = rest_pose(num_frames)
     put(track, random_stance(rng))
-    progress = strokes(rng, num_frames)
+    progress = once(rng, num_frames)
     for side in SIDES:
         move(track, list(ends(side)), progress)
     return track
@@ -86,25 +64,36 @@ def _raise_arms(rng: Rng, num_frames: int) -> Floats:
 
 
 def _push(rng: Rng, num_frames: int) -> Floats:
-    height, azimuth = rng.uniform(70, 110), rng.uniform(-5, 20)
-    near, bend = rng.uniform(15, 45), rng.uniform(115, 138)
-    return _arm_stroke(rng, num_frames, lambda s: (arm(s, near, azimuth, bend), arm(s, height, azimuth, 6)))
+    """The body leans into it."""
+    height, azimuth = rng.uniform(75, 100), rng.uniform(-5, 15)
+    near, bend = rng.uniform(15, 35), rng.uniform(115, 138)
+    back, lean = rng.uniform(-8, 0), rng.uniform(14, 22)
+    track = rest_pose(num_frames)
+    put(track, random_stance(rng))
+    progress = once(rng, num_frames)
+    for side in SIDES:
+        move(track, [arm(side, near, azimuth, bend), arm(side, height, azimuth, 6)], progress)
+    move(track, [{"pitch": back, "spine": back}, {"pitch": lean, "spine": lean / 2}], progress)
+    return track
 
 
 def _open_arms(rng: Rng, num_frames: int) -> Floats:
-    height, elbow = rng.uniform(70, 110), rng.uniform(4, 30)
-    front, wide = rng.uniform(-12, 8), rng.uniform(85, 110)
-    return _arm_stroke(rng, num_frames, lambda s: (arm(s, height, front, elbow), arm(s, height, wide, elbow)))
+    low, high, elbow = rng.uniform(35, 55), rng.uniform(85, 110), rng.uniform(4, 30)
+    front, wide = rng.uniform(-25, -10), rng.uniform(95, 120)
+    return _arm_stroke(rng, num_frames, lambda s: (arm(s, low, front, elbow), arm(s, high, wide, elbow)))
 
 
 def _circle_arms(rng: Rng, num_frames: int) -> Floats:
     track = rest_pose(num_frames)
     put(track, random_stance(rng))
-    phase = cycles(rng, num_frames, 26, 60) + rng.random()
+    phase = cycles(rng, num_frames, 60, 100) + rng.random()
     azimuth, elbow = rng.uniform(2, 25), rng.uniform(4, 25)
+    # Arms are lifted slowly and fall fast: the angle runs ahead while they fall.
+    turn = 2 * np.pi * phase
+    turn = turn + 0.85 * np.cos(turn)
     for side in SIDES:
         put(track, arm(side, 0, azimuth, elbow))
-        track[:, CHANNEL_INDEX[f"{side}_arm_raise"]] = -2 * np.pi * phase
+        track[:, CHANNEL_INDEX[f"{side}_arm_raise"]] = -turn
     return track
 
 
@@ -136,19 +125,19 @@ def _sit_down(rng: Rng, num_frames: int) -> Floats:
 def _squat(rng: Rng, num_frames: int) -> Floats:
     track = _idle_upper_body(rng, num_frames)
     top = legs(rng, str(rng.choice(["standing", "wide"])))
-    low = legs(rng, str(rng.choice(["half_crouch", "crouch"])))
+    low = legs(rng, "crouch")
     path = [{**top, "pitch": 0.0, "spine": 5.0}, {**low, "pitch": 6.0, "spine": rng.uniform(10, 35)}]
-    depth = 0.5 - 0.5 * np.cos(2 * np.pi * cycles(rng, num_frames, 30, 65))
+    depth = 0.5 - 0.5 * np.cos(2 * np.pi * cycles(rng, num_frames, 40, 70))
     move(track, path, depth)
     return track
 
 
 def _walk_forward(rng: Rng, num_frames: int) -> Floats:
     track = _idle_upper_body(rng, num_frames)
-    turns = cycles(rng, num_frames, 24, 40)
+    turns = cycles(rng, num_frames, 36, 60)
     phase = 2 * np.pi * (turns + rng.random())
-    swing, lift_knee = np.deg2rad(rng.uniform(18, 30)), np.deg2rad(rng.uniform(35, 65))
-    arm_swing = np.deg2rad(rng.uniform(15, 40)) if rng.random() < 0.5 else 0.0
+    swing, lift_knee = np.deg2rad(rng.uniform(24, 34)), np.deg2rad(rng.uniform(45, 70))
+    arm_swing = np.deg2rad(rng.uniform(25, 45))
     for side, own in zip(SIDES, (phase, phase + np.pi), strict=True):
         track[:, CHANNEL_INDEX[f"{side}_hip"]] = swing * np.sin(own) + np.deg2rad(4)
         track[:, CHANNEL_INDEX[f"{side}_knee"]] = np.deg2rad(6) + lift_knee * np.maximum(0, np.cos(own + 0.5)) ** 1.5
@@ -190,8 +179,8 @@ def _jumping_jacks(rng: Rng, num_frames: int) -> Floats:
 def _kick(rng: Rng, num_frames: int) -> Floats:
     track = _idle_upper_body(rng, num_frames)
     put(track, legs(rng, str(rng.choice(["standing", "wide"]))))
-    turns = cycles(rng, num_frames, 26, 50)
-    height = rng.uniform(50, 95)
+    turns = cycles(rng, num_frames, 34, 60)
+    height = rng.uniform(75, 105)
     side = int(rng.integers(2))
     alternate = rng.random() < 0.5
     part = turns % 1.0

@@ -33,7 +33,7 @@ LEG_POSES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float
     "sitting": ((112, 8, 112), (112, 8, 112)),
 }
 _STANCES = ("standing", "wide", "stride")
-_ARMS_HANG = 0.7  # part of the idle arms
+_ARMS_HANG = 0.85  # part of the idle arms
 _STANCE_PROBABILITIES = (0.65, 0.20, 0.15)
 
 

@@ -13,6 +13,9 @@ from sparsedense.actors.skeleton import Floats
 
 Rng = np.random.Generator
 
+# How far from the middle a person may be whom the camera follows, as a part of the frame's width.
+_FARTHEST_OFF_CENTRE = 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class SceneSettings:
@@ -20,9 +23,12 @@ class SceneSettings:
 
     Args:
         figure_height: height of a standing person, as a part of the frame's height.
-        yaw_degrees: how far the person is turned from the camera, to either side (0 faces it, 90 is a profile).
+        yaw_degrees: how far the person is turned from the camera (0 faces it, 90 is a profile).
+        both_sides: people face the left or the right of the picture; without it all face the right.
         elevation_degrees: how far the camera looks down.
         off_centre: how far the person stands from the middle, as a part of the frame's width, to either side.
+        spotlight: people stand in the light, what is behind them in the shade: a limb is the brighter of both.
+        camera_follow: part of the way of a person who walks that the camera goes too.
         camera_pan: size of the camera's slow wandering, as a part of the frame's width.
         camera_zoom: size of the slow zoom, 0.1 is 10 per cent in and out.
         camera_roll_degrees: size of the slow roll.
@@ -37,20 +43,40 @@ class SceneSettings:
     """
 
     figure_height: tuple[float, float] = (0.7, 0.8)
-    yaw_degrees: tuple[float, float] = (20.0, 50.0)
+    yaw_degrees: tuple[float, float] = (28.0, 42.0)
+    both_sides: bool = False
     elevation_degrees: tuple[float, float] = (4.0, 16.0)
     off_centre: float = 0.05
-    camera_pan: float = 0.006
-    camera_zoom: float = 0.01
+    spotlight: bool = True
+    camera_follow: float = 0.6
+    camera_pan: float = 0.003
+    camera_zoom: float = 0.005
     camera_roll_degrees: float = 0.3
     camera_shake: float = 0.0003
     light_change: float = 0.03
     texture: float = 0.45
     clutter: tuple[int, int] = (2, 7)
-    distractors: tuple[int, int] = (0, 1)
+    distractors: tuple[int, int] = (0, 0)
     distractor_speed: tuple[float, float] = (0.04, 0.25)
-    passer_by_probability: float = 0.05
-    occluder_probability: float = 0.05
+    passer_by_probability: float = 0.0
+    occluder_probability: float = 0.0
+
+
+#: What `actors` draws its scenes from, by difficulty. In the hard ones the background says more, and more of it moves.
+DIFFICULTIES: dict[str, SceneSettings] = {
+    "default": SceneSettings(),
+    "hard": SceneSettings(
+        yaw_degrees=(20.0, 50.0),
+        both_sides=True,
+        spotlight=False,
+        camera_follow=1.0,
+        camera_pan=0.006,
+        camera_zoom=0.01,
+        distractors=(0, 1),
+        passer_by_probability=0.05,
+        occluder_probability=0.05,
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +112,7 @@ class View:
 
 def draw_view(rng: Rng, settings: SceneSettings, width: int, height: int) -> View:
     """Draw where the person stands and from where we look."""
-    yaw = np.deg2rad(rng.uniform(*settings.yaw_degrees)) * rng.choice([-1.0, 1.0])
+    yaw = np.deg2rad(rng.uniform(*settings.yaw_degrees)) * (rng.choice([-1.0, 1.0]) if settings.both_sides else 1.0)
     scale = rng.uniform(*settings.figure_height) * height
     # Taller people stand lower, so that raised hands stay in the frame; but their feet stay in it too.
     ground_y = min(height, 0.5 * height + 0.5 * scale + rng.uniform(0.06, 0.14) * height)
@@ -122,7 +148,7 @@ class Camera:
 
 
 def draw_camera(rng: Rng, settings: SceneSettings, followed: Floats, width: int, height: int) -> Camera:
-    """Draw a camera that wanders, zooms, rolls and shakes, and follows a person who goes away.
+    """Draw a camera that wanders, zooms, rolls and shakes, and follows a person who goes away but stays in the frame.
 
     Args:
         rng: the generator.
@@ -132,11 +158,12 @@ def draw_camera(rng: Rng, settings: SceneSettings, followed: Floats, width: int,
         height: of the frame, pixels.
     """
     n = len(followed)
+    path = _followed_path(followed[:, 0], settings.camera_follow, _FARTHEST_OFF_CENTRE * width)
     amount = rng.uniform(0.2, 1.6, 4)  # some cameras stand nearly still
     pan_x = settings.camera_pan * width * amount[0] * wander(rng, n, 90, 300)
     pan_y = 0.4 * settings.camera_pan * width * amount[0] * wander(rng, n, 90, 300)
     shake = settings.camera_shake * width * amount[3]
-    centre_x = width / 2 + pan_x + shake * wander(rng, n, 5, 20, 5) + smooth(followed[:, 0], 12.0)
+    centre_x = width / 2 + pan_x + shake * wander(rng, n, 5, 20, 5) + smooth(path, 12.0)
     centre_y = height / 2 + pan_y + shake * wander(rng, n, 5, 20, 5) + smooth(followed[:, 1], 12.0)
     zoom = np.exp(settings.camera_zoom * amount[1] * wander(rng, n, 90, 300) / np.sqrt(2))
     roll = np.deg2rad(settings.camera_roll_degrees) * amount[2] * wander(rng, n, 90, 300) / np.sqrt(2)
@@ -145,6 +172,12 @@ def draw_camera(rng: Rng, settings: SceneSettings, followed: Floats, width: int,
     )
     shift = np.array([width / 2, height / 2]) - (turn @ np.stack([centre_x, centre_y], -1)[..., None])[..., 0]
     return Camera(np.concatenate([turn, shift[..., None]], axis=-1), zoom)
+
+
+def _followed_path(way: Floats, follow: float, farthest: float) -> Floats:
+    """Where a camera looks `(T,)` that goes a part of somebody's way, but lets nobody be farther than that from it."""
+    behind = (1.0 - follow) * (way - way.mean())
+    return np.asarray(way - farthest * np.tanh(behind / farthest))
 
 
 def draw_light(rng: Rng, settings: SceneSettings, num_frames: int) -> Floats:
