@@ -53,11 +53,19 @@ def test_shape_type_and_range_stay_and_the_change_grows_with_the_severity(kind: 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_the_noise_has_the_published_deviation(severity: int) -> None:
-    grey = torch.full((1, 3, 4, 64, 64), 0.5)
+    grey = torch.full((1, 3, 2, 224, 224), 0.5)
     noise = corrupted(grey, "gaussian_noise", severity) - 0.5
     # Of what is not clipped: the central half of a normal distribution lies within 0.6745 deviations.
     assert float(noise.abs().median()) == pytest.approx(0.6745 * NOISE_STD[severity - 1], rel=0.02)
     assert abs(float(noise.mean())) < 0.01
+
+
+def test_the_grain_of_the_noise_is_that_of_the_published_pictures() -> None:
+    """Noise on a frame made smaller is that of the larger frame, made smaller."""
+    large = corrupted(torch.full((1, 3, 2, 224, 224), 0.5), "gaussian_noise", 1)
+    shrunk = torch.nn.functional.interpolate(large[0].transpose(0, 1), size=(56, 56), mode="area")
+    small = corrupted(torch.full((1, 3, 2, 56, 56), 0.5), "gaussian_noise", 1)
+    assert float(small.std()) == pytest.approx(float(shrunk.std()), rel=0.05)
 
 
 def test_the_noise_is_seeded_and_new_in_every_frame() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 SEVERITIES = (1, 2, 3, 4, 5)
-NOISE_STD = (0.08, 0.12, 0.18, 0.26, 0.38)  # of a range of 1
+NOISE_STD = (0.08, 0.12, 0.18, 0.26, 0.38)  # of a range of 1, in a picture of 224 pixels
 BLUR_SIGMA_PIXELS = (1.0, 2.0, 3.0, 4.0, 6.0)  # of a picture of 224 pixels
 JPEG_QUALITY = (25, 18, 15, 10, 7)
 BRIGHTNESS_SHIFT = (0.1, 0.2, 0.3, 0.4, 0.5)  # of the HSV value
@@ -55,9 +55,13 @@ def corrupt(clips_BCTHW: Tensor, kind: str, severity: int, *, generator: torch.G
 
 
 def gaussian_noise(clips_BCTHW: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Independent noise of every pixel of every frame, as of a sensor in the dark."""
+    """Independent noise of every pixel of every frame, as of a sensor in the dark.
+
+    Its grain is a pixel of the published pictures: a frame made smaller than they are averages it, and so has less.
+    """
+    std = NOISE_STD[severity - 1] * min(1.0, min(clips_BCTHW.shape[-2:]) / _PICTURE_PIXELS)
     noise = torch.randn(clips_BCTHW.shape, generator=generator).to(clips_BCTHW)
-    return (clips_BCTHW + NOISE_STD[severity - 1] * noise).clamp(0.0, 1.0)
+    return (clips_BCTHW + std * noise).clamp(0.0, 1.0)
 
 
 def blur(clips_BCTHW: Tensor, severity: int, _generator: torch.Generator) -> Tensor:
