@@ -271,7 +271,7 @@ def _write(film: _Film, job: _Job) -> tuple[int, list[tuple[str, int, int]]]:
         scenes, segments = film_untrimmed(seed, actor, film.settings, film.width, film.height, fps=FPS)
     else:
         scenes = film_action(seed, actor, ACTIONS[job.action], film.settings, film.width, film.height)
-    return write_video(film.out / job.path, scenes.frames(), fps=FPS, preset="veryfast", threads=1), segments
+    return write_video(film.out / job.path, scenes.frames(), fps=FPS, preset="superfast", threads=1), segments
 
 
 def _write_csv(path: Path, jobs: list[_Job]) -> None:
