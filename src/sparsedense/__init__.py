@@ -6,6 +6,7 @@
     pretrained = sd.pretrain("store", "runs/pretrain", sd.load_experiment("sparsedense+small"))
     recogniser = sd.finetune("store", "runs/finetune", sd.load_experiment("sparsedense+small"), init=pretrained.model)
     print(sd.evaluate(recogniser.model, "store").accuracy)
+    print(sd.load_model(recogniser.model).predict("clip.mp4").label)
 
 Names are imported when they are first used, so that `import sparsedense` is quick.
 """
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from sparsedense.experiments.demo import run_demo
     from sparsedense.experiments.study import run_study
     from sparsedense.experiments.study_config import load_study
-    from sparsedense.models.model_file import load_model
+    from sparsedense.prediction.video_recogniser import load_model
     from sparsedense.report.page import write_report
     from sparsedense.training.run import finetune, pretrain, train
 
@@ -42,7 +43,7 @@ _HOMES = {
     "run_demo": "sparsedense.experiments.demo",
     "run_study": "sparsedense.experiments.study",
     "load_study": "sparsedense.experiments.study_config",
-    "load_model": "sparsedense.models.model_file",
+    "load_model": "sparsedense.prediction.video_recogniser",
     "write_report": "sparsedense.report.page",
     "finetune": "sparsedense.training.run",
     "pretrain": "sparsedense.training.run",

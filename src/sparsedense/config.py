@@ -80,6 +80,8 @@ class Experiment:
     Attributes:
         seed: seed of everything random.
         labels_per_class: labelled training videos a class that fine-tuning may see; `null` is all of them.
+        labelled_list: file of a published list, in place of `labels_per_class`: just these training videos have a
+            label. What the store lacks is counted and left out.
         validation_clips: clips a video of the validation at every epoch.
     """
 
@@ -93,7 +95,15 @@ class Experiment:
     machine: MachineConfig = field(default_factory=MachineConfig)
     seed: int = 0
     labels_per_class: int | None = None
+    labelled_list: str | None = None
     validation_clips: int = 1
+
+    def __post_init__(self) -> None:
+        if self.labelled_list is not None and self.labels_per_class is not None:
+            raise ValueError(
+                f"labels_per_class ({self.labels_per_class}) and labelled_list ({self.labelled_list}) are two ways to "
+                "choose the labelled videos; give one of them"
+            )
 
 
 def recipe_names() -> list[str]:

@@ -31,8 +31,8 @@ def test_help_lists_the_commands_in_the_order_of_use(arguments: list[str], capsy
     shown = capsys.readouterr().out
     listed = [line.split()[0] for line in shown.splitlines() if line.startswith("  ")]
     assert listed == [
-        "demo", "actors", "prepare", "inspect", "recipes", "pretrain", "probe", "finetune", "train", "evaluate",
-        "compare", "report",
+        "demo", "actors", "datasets", "prepare", "merge", "inspect", "recipes", "pretrain", "probe", "finetune",
+        "train", "evaluate", "predict", "embed", "compare", "report",
     ]  # fmt: skip
     assert listed == list(COMMANDS)
 
@@ -116,9 +116,21 @@ def test_a_bare_flag_is_true(few_videos: Path, tmp_path: Path, flag: list[str], 
     prepare = ["prepare", str(few_videos), "--out", str(tmp_path / "store"), "--workers", "1"]
     assert main([*prepare, "--short_side", "24"]) == 0
     assert main(prepare) == 1
-    assert "is a frame store already; use --overwrite" in capsys.readouterr().err
+    assert "short_side was 24 and is now 128; use --overwrite" in capsys.readouterr().err
     assert main([*prepare, *flag, "--short_side", "32"]) == 0
     assert FrameStore(tmp_path / "store").short_side == 32
+
+
+def test_prepare_again_does_nothing_and_parts_are_merged(few_videos: Path, tmp_path: Path, capsys: Capture) -> None:
+    def prepare(name: str, *flags: str) -> int:
+        return main(["prepare", str(few_videos), "--out", str(tmp_path / name), "--workers", "0", *flags])
+
+    assert prepare("whole") == prepare("whole") == 0
+    assert "up to date, nothing to do" in " ".join(capsys.readouterr().out.split())
+    assert prepare("one", "--shard", "1/2") == prepare("two", "--shard=2/2") == 0
+    assert main(["merge", str(tmp_path / "one"), str(tmp_path / "two"), "--out", str(tmp_path / "merged")]) == 0
+    assert "2 videos" in " ".join(capsys.readouterr().out.split())
+    assert FrameStore(tmp_path / "merged").paths == FrameStore(tmp_path / "whole").paths
 
 
 def test_inspecting_shows_the_store_and_draws_it(squares_path: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,12 @@ def moving_frames(num_frames: int, height: int = 120, width: int = 160) -> sampl
     return frames
 
 
+def files_of(store: Path) -> dict[str, str]:
+    """Hash of every file of a store, so that a comparison of two shows which differ."""
+    paths = [path for path in store.rglob("*") if path.is_file()]
+    return {path.relative_to(store).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
 @pytest.fixture(scope="session")
 def video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes and unlabelled videos, good, odd and broken ones, and a file of another kind."""
@@ -64,12 +71,12 @@ def video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def jpeg_store(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("stores") / "jpeg"
-    prepare(video_folder, out, short_side=64, workers=1, test_fraction=0.3, val_fraction=0)
+    prepare(video_folder, out, short_side=64, workers=0, test_fraction=0.3, val_fraction=0)
     return out
 
 
 @pytest.fixture(scope="session")
 def raw_store(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("stores") / "raw"
-    prepare(video_folder, out, codec="raw", short_side=64, workers=1, test_fraction=0.3, val_fraction=0)
+    prepare(video_folder, out, codec="raw", short_side=64, workers=0, test_fraction=0.3, val_fraction=0)
     return out

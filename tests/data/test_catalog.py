@@ -141,7 +141,7 @@ def test_a_csv_that_makes_no_sense_is_explained(text: str, message: str, tmp_pat
 
 def test_files_that_are_no_lists_are_explained(tmp_path: Path) -> None:
     (tmp_path / "v.xlsx").touch()
-    with pytest.raises(CatalogError, match=r"neither a folder nor a \.csv or \.jsonl file"):
+    with pytest.raises(CatalogError, match=r"neither a folder nor a \.csv, \.jsonl or \.parquet file"):
         read_catalog(tmp_path / "v.xlsx")
     (tmp_path / "v.csv").write_bytes("path,label\n1.mp4,é\n".encode("latin-1"))
     with pytest.raises(CatalogError, match="save it as UTF-8"):

@@ -1,5 +1,6 @@
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,9 +111,9 @@ def test_without_the_sparse_clip_no_frame_of_it_is_read_and_the_dense_one_is_the
     frames_read = []
     read = FrameStore.read
 
-    def spy(store: FrameStore, video_id: int, indices: NDArray[np.int64]) -> torch.Tensor:
+    def spy(store: FrameStore, video_id: int, indices: NDArray[np.int64], **options: Any) -> torch.Tensor:
         frames_read.extend(indices.tolist())
-        return read(store, video_id, indices)
+        return read(store, video_id, indices, **options)
 
     monkeypatch.setattr(FrameStore, "read", spy)
     alone = collate_pairs([TrainingClips(squares, CLIPS, AugmentConfig(), seed=0, with_sparse=False)[draw]])

@@ -53,6 +53,24 @@ def test_videos_without_common_groups_are_spread_as_the_fractions_ask(
             assert abs(counts[name, split] - fraction * per_class) <= 1
 
 
+@given(videos=videos, added=videos, seed=st.integers(0, 5))
+def test_kept_groups_stay_where_they_are_and_new_classes_are_trained(
+    videos: list[tuple[str, str]], added: list[tuple[str, str]], seed: int
+) -> None:
+    def drawn(listed: list[tuple[str, str]], kept: dict[str, str] | None) -> dict[str, str]:
+        labels, groups = [label for label, _ in listed], [group for _, group in listed]
+        splits = draw_splits(labels, groups, val_fraction=0.2, test_fraction=0.3, seed=seed, kept=kept)
+        return dict(zip(groups, splits, strict=True))
+
+    added = [(label, f"new {group}") for label, group in added]
+    before = drawn(videos, None)
+    after = drawn([*videos, *added], before)
+    assert {group: after[group] for group in before} == before
+    trained = {label for label, group in [*videos, *added] if after[group] == "train"}
+    assert trained == {label for label, _ in [*videos, *added]}
+    assert drawn(videos, before) == before
+
+
 def test_seeds_draw_differently() -> None:
     labels, groups = ["a"] * 40, [str(index) for index in range(40)]
     drawn = {tuple(draw_splits(labels, groups, val_fraction=0.1, test_fraction=0.2, seed=seed)) for seed in range(5)}

@@ -14,7 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
+import sparsedense.data.store as store_module
+from sparsedense.data.augment import CropBox
 from sparsedense.data.errors import StoreError
+from sparsedense.data.prepare import prepare
 from sparsedense.data.store import FrameStore
 from tests.data.conftest import BROKEN, GOOD
 from tests.video import sample_videos as samples
@@ -99,6 +102,62 @@ def test_what_does_not_exist_is_named(store: FrameStore) -> None:
         store.read(broken, np.array([0]))
 
 
+@settings(deadline=None, max_examples=40)
+@given(data=st.data(), codec=st.sampled_from(["jpeg", "raw"]))
+def test_a_window_is_cut_out_of_the_frames(data: st.DataObject, codec: str, jpeg_store: Path, raw_store: Path) -> None:
+    store = FrameStore({"jpeg": jpeg_store, "raw": raw_store}[codec])
+    video = store.paths.index("walk/1.mp4")
+    top, left = data.draw(st.integers(0, 47)), data.draw(st.integers(0, 63))
+    box = CropBox(top, left, data.draw(st.integers(1, 48 - top)), data.draw(st.integers(1, 64 - left)))
+    indices = np.array(data.draw(st.lists(st.integers(0, 29), min_size=1, max_size=8)))
+    part = store.read(video, indices, window=box)
+    assert part.permute(1, 2, 3, 0).is_contiguous(), "so that the fast kernels apply"
+    whole = store.read(video, indices)
+    assert torch.equal(part, whole[:, :, top : top + box.height, left : left + box.width])
+
+
+@pytest.mark.parametrize(
+    "box", [CropBox(-1, 0, 4, 4), CropBox(0, 0, 49, 4), CropBox(40, 0, 9, 4), CropBox(0, 61, 4, 4)]
+)
+def test_a_window_that_leaves_the_frame_is_an_error(box: CropBox, store: FrameStore) -> None:
+    with pytest.raises(IndexError, match=r"does not lie in the frames of video \d+, 48 x 64"):
+        store.read(store.paths.index("walk/1.mp4"), np.array([0]), window=box)
+
+
+def test_stored_bytes_are_the_frames(jpeg_store: Path, raw_store: Path) -> None:
+    jpeg, raw = FrameStore(jpeg_store), FrameStore(raw_store)
+    video = jpeg.paths.index("walk/1.mp4")
+    indices = np.array([7, 3])
+    files, pixels = jpeg.stored_bytes(video, indices), raw.stored_bytes(video, indices)
+    decoded = np.stack([simplejpeg.decode_jpeg(file, "RGB") for file in files])
+    assert np.array_equal(decoded, jpeg.read(video, indices).permute(1, 2, 3, 0).numpy())
+    assert np.array_equal(np.stack(pixels).reshape(2, 48, 64, 3), raw.read(video, indices).permute(1, 2, 3, 0).numpy())
+
+
+@pytest.fixture(scope="module")
+def many_shards(squares_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("shards") / "store"
+    prepare(squares_folder, path, short_side=40, workers=0, max_shard_bytes=200_000)
+    return path
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc to count open files in")
+def test_only_so_many_shards_are_open(many_shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "_MOST_OPEN_SHARDS", 2)
+    store = FrameStore(many_shards)
+    assert len(np.unique(store.shard_numbers(store.videos()))) > 8
+    expected = [store.read(int(video), np.array([1])) for video in store.videos()]
+    before = open_files()
+    for _ in range(2):
+        for video, frames in zip(store.videos(), expected, strict=True):
+            assert torch.equal(store.read(int(video), np.array([1])), frames)
+    assert open_files() <= before + 2
+
+
 class FirstFrames(Dataset[torch.Tensor]):
     """The mean of the first frames of each video, to be read in loader workers."""
 
@@ -117,7 +176,7 @@ class FirstFrames(Dataset[torch.Tensor]):
 def test_loader_workers_read_what_the_parent_reads(context: str, jpeg_store: Path) -> None:
     frames = FirstFrames(FrameStore(jpeg_store))
     here = torch.stack([frames[item] for item in range(len(frames))])  # opens the shards before the fork
-    workers = 2 if context == "fork" else 1
+    workers = 2 if context == "fork" else 1  # to start one takes seconds
     loader = DataLoader(frames, batch_size=3, num_workers=workers, multiprocessing_context=context)
     assert torch.equal(torch.cat(list(loader)), here)
 
@@ -126,7 +185,7 @@ def test_an_open_store_pickles_without_its_files(jpeg_store: Path) -> None:
     store = FrameStore(jpeg_store)
     clip = store.read(0, np.array([1]))
     data = pickle.dumps(store)
-    assert len(data) < 1000
+    assert len(data) < 1000, "a file name, not the columns"
     assert torch.equal(pickle.loads(data).read(0, np.array([1])), clip)
 
 

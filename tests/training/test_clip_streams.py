@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -62,6 +63,19 @@ def test_few_labels_are_drawn_by_the_seed(squares: FrameStore) -> None:
     ]
     assert [len(chosen) for chosen in few] == [6, 6]
     assert set(few[0]) != set(few[1])
+
+
+def test_a_published_list_names_the_labelled_videos(squares: FrameStore, tmp_path: Path) -> None:
+    chosen = squares.videos(split="train", labelled=True)[[0, 3, 5]]
+    (tmp_path / "few.txt").write_text("\n".join([*(squares.paths[video] for video in chosen), "up/never_filmed.mp4"]))
+    pools = pools_for(squares, Phase.FINETUNE, tiny_experiment(labelled_list=str(tmp_path / "few.txt")))
+    assert sorted(pools.labelled) == sorted(chosen)
+    assert pools.list_mismatches == {"missing": 1, "rejected": 0, "too_short": 0, "mislabelled": 0}
+
+
+def test_labels_are_chosen_in_one_way() -> None:
+    with pytest.raises(ValueError, match=r"labels_per_class \(2\) and labelled_list \(few.txt\)"):
+        tiny_experiment(labels_per_class=2, labelled_list="few.txt")
 
 
 def test_a_store_without_long_videos_is_an_error(squares: FrameStore) -> None:

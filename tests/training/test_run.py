@@ -13,6 +13,7 @@ from torch import Tensor
 from sparsedense.config import Experiment, experiment_to_dict
 from sparsedense.data.store import FrameStore
 from sparsedense.models.model_file import load_model, read_provenance
+from sparsedense.prediction.video_recogniser import load_model as load_video_recogniser
 from sparsedense.training.module import SparseDenseModule
 from sparsedense.training.run import TrainingRun, finetune, pretrain, train
 from sparsedense.training.run_folder import RunFolderError
@@ -49,6 +50,12 @@ def test_a_pretraining_leaves_its_folder(pretrained: TrainingRun) -> None:
     assert model.classifier is None
     assert model.speed_head is not None
     assert model.clips["length"] == 8
+
+
+def test_the_model_tells_the_size_of_the_frames_that_it_learnt_from(
+    pretrained: TrainingRun, squares: FrameStore
+) -> None:
+    assert load_video_recogniser(pretrained.model).short_side == squares.short_side
 
 
 def test_a_finetuning_leaves_its_folder(finetuned: TrainingRun, pretrained: TrainingRun) -> None:

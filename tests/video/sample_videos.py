@@ -73,6 +73,18 @@ def write_rotated(path: Path, num_frames: int) -> Path:
     return path
 
 
+def write_trimmed(path: Path, num_frames: int, *, cut: int) -> Path:
+    """An mp4 whose edit list hides its first frames, as phones trim a video; they are there but not to be shown."""
+    write_encoded(path, num_frames, options={"bf": "2"})
+    data = bytearray(path.read_bytes())
+    (timescale,) = struct.unpack_from(">I", data, data.index(b"mdhd") + 16)
+    position = data.index(b"elst") + 16  # of the first edit's start, in units of the timescale
+    (start,) = struct.unpack_from(">i", data, position)
+    struct.pack_into(">i", data, position, start + cut * timescale // 25)
+    path.write_bytes(data)
+    return path
+
+
 def write_audio_only(path: Path) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=16000)

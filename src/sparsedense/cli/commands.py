@@ -9,19 +9,26 @@ import sys
 from collections.abc import Callable, Sequence
 
 from sparsedense import __version__
-from sparsedense.cli import data, evidence, training
+from sparsedense.cli import bench, data, evidence, prediction, training
 
-COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
     "demo": evidence.demo,
     "actors": data.actors,
+    "datasets": data.datasets,
     "prepare": data.prepare,
+    "merge": data.merge,
     "inspect": data.inspect,
+    "bench": bench.bench,
     "recipes": training.recipes,
     "pretrain": training.pretrain,
     "probe": evidence.probe,
     "finetune": training.finetune,
     "train": training.train,
     "evaluate": evidence.evaluate,
+    "predict": prediction.predict,
+    "detect": detection.detect,
+    "calibrate": detection.calibrate,
+    "embed": prediction.embed,
     "compare": evidence.compare,
     "report": evidence.report,
 }
@@ -43,19 +50,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: there is no command {name!r}; {hint}", file=sys.stderr)
         return 2
     try:
-        COMMANDS[name](rest)
+        status = COMMANDS[name](rest)
     except KeyboardInterrupt:
-        print(
-            "\ninterrupted; once an epoch was finished, a training goes on with the same command and --resume",
-            file=sys.stderr,
-        )
+        resumes = name in ("pretrain", "finetune", "train")
+        hint = "; once an epoch was finished, a training goes on with the same command and --resume" if resumes else ""
+        print(f"\ninterrupted{hint}", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:  # what the user can mend; anything else is a fault of ours, shown in full
         if os.environ.get("SPARSEDENSE_TRACEBACK"):
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0
+    return status or 0
 
 
 def _overview() -> str:

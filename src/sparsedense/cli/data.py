@@ -1,5 +1,6 @@
 """Commands that make and show data."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,8 +19,8 @@ def actors(arguments: Sequence[str]) -> None:
     print(f"{sum(made.videos.values())} videos; next, `sparsedense prepare {made.out} --out STORE`")
 
 
-def prepare(arguments: Sequence[str]) -> None:
-    """Decode a folder of videos once into a store of frames."""
+def prepare(arguments: Sequence[str]) -> int:
+    """Decode a folder of videos once into a store of frames; again, go on or bring it up to date."""
     from sparsedense.data.prepare import PrepareProgress
     from sparsedense.data.prepare import prepare as prepare_store
     from sparsedense.progress import progress_bar
@@ -38,8 +39,31 @@ def prepare(arguments: Sequence[str]) -> None:
             latest[:] = [state]
             advance(state.done, state.total)
 
-        summary = prepare_store(**values, progress=show)
+        try:
+            summary = prepare_store(**values, progress=show)
+        except KeyboardInterrupt:
+            print("\ninterrupted; the same command goes on where it was", file=sys.stderr)
+            return 130
     print_prepared(summary)
+    return 0
+
+
+def merge(arguments: Sequence[str]) -> None:
+    """Put stores together: the parts of `prepare --shard`, or stores of several sources."""
+
+    def command(stores: list[str], out: Path, overwrite: bool = False) -> None:
+        """Put stores together without decoding; the parts of one source, in any order, become the store of one run.
+
+        Args:
+            stores: folders that `prepare` made.
+            out: folder of the store to make.
+            overwrite: replace a store that exists.
+        """
+        from sparsedense.data.merge import merge_stores
+
+        print_prepared(merge_stores(stores, out, overwrite=overwrite))
+
+    command(**parse_function(command, "merge", arguments, several=("stores", "folders that `prepare` made")))
 
 
 def inspect(arguments: Sequence[str]) -> None:
@@ -74,3 +98,80 @@ def inspect(arguments: Sequence[str]) -> None:
         print(f"contact sheet: {draw_contact_sheet(store, contact_sheet or store / 'contact_sheet.png')}")
 
     command(**parse_function(command, "inspect", arguments))
+
+
+def datasets(arguments: Sequence[str]) -> None:
+    """List the public data sets that can be read: what to download, from where, the layout."""
+
+    def command(
+        name: str = "",
+        source: Path | None = None,
+        split: int = 1,
+        lists: Path | None = None,
+        missing: Path | None = None,
+        store: Path | None = None,
+    ) -> None:
+        """List the data sets; with a name, tell its download and layout; with a folder too, check it.
+
+        `datasets NAME SOURCE` reads the folder as `prepare SOURCE --dataset NAME` would, in seconds.
+        `datasets paper --lists FOLDER` counts what the length filter leaves of the paper's data.
+
+        Args:
+            name: name of a data set, as a first word: `datasets ucf101`.
+            source: folder with its videos, as a second word.
+            split: number of the official split, for the check.
+            lists: folder with the data set's lists, where they do not lie below the source.
+            missing: file to write the names of the missing videos to.
+            store: a store of the paper's data, to count in.
+        """
+        from sparsedense.cli import dataset_tables
+        from sparsedense.data.datasets import DATASETS, describe_dataset
+
+        if not name:
+            dataset_tables.print_datasets(DATASETS)
+        elif source is not None:
+            _check_dataset(name, source, split=split, lists=lists, missing=missing)
+        elif name == "paper" and (lists or store):
+            _count_paper(lists, store)
+        else:
+            dataset_tables.print_description(name, describe_dataset(name))
+
+    command(**parse_function(command, "datasets", _with_flags(arguments, ("name", "source"))))
+
+
+def _with_flags(arguments: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Leading words written as flags: they are optional, and the parser takes only required arguments by position."""
+    words = []
+    for name, word in zip(names, arguments, strict=False):
+        if word.startswith("-"):
+            break
+        words.append(f"--{name}={word}")
+    return [*words, *arguments[len(words) :]]
+
+
+def _check_dataset(name: str, source: Path, *, split: int, lists: Path | None, missing: Path | None) -> None:
+    from sparsedense.cli.dataset_tables import print_check
+    from sparsedense.data.datasets import describe_dataset, read_dataset, read_segments
+
+    if describe_dataset(name).kind == "segments":
+        found = read_segments(name, source, lists=lists)
+        there = [video for video in found.videos if video.path is not None]
+        splits, classes = [video.split for video in there], len(found.class_names)
+        print_check(name, splits, classes, found.notes, found.missing, missing)
+        return
+    catalog = read_dataset(name, source, split=split, lists=lists)
+    labels = {entry.label for entry in catalog} - {None}
+    print_check(name, [entry.split for entry in catalog], len(labels), catalog.notes, catalog.missing, missing)
+
+
+def _count_paper(lists: Path | None, store: Path | None) -> None:
+    from sparsedense.cli.dataset_tables import print_paper_counts
+    from sparsedense.data.clip_config import ClipConfig
+    from sparsedense.data.datasets.paper import paper_counts_of_lists, paper_counts_of_store
+    from sparsedense.data.store import FrameStore
+
+    min_frames = ClipConfig().min_frames
+    if store is not None:
+        print_paper_counts(paper_counts_of_store(FrameStore(store), min_frames=min_frames), min_frames)
+    elif lists is not None:
+        print_paper_counts(paper_counts_of_lists(lists, min_frames=min_frames), min_frames)

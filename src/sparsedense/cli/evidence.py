@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from sparsedense.cli.detection import evaluate_detection, without_task
 from sparsedense.cli.output import print_json, report_where_possible
 from sparsedense.cli.parser import parse_function
 from sparsedense.cli.probe_table import print_probe
@@ -102,6 +103,10 @@ def probe(arguments: Sequence[str]) -> None:
 
 def evaluate(arguments: Sequence[str]) -> None:
     """Judge a recogniser by the labelled videos of a split."""
+    task, arguments = without_task(arguments)
+    if task == "detection":
+        evaluate_detection(arguments)
+        return
 
     def command(
         model: Path,
@@ -112,7 +117,7 @@ def evaluate(arguments: Sequence[str]) -> None:
         json: bool = False,
         num_workers: int = 1,
     ) -> None:
-        """Measure clip and video accuracy, macro precision, recall and F1, and the confusion matrix.
+        """Measure accuracy, macro F1 and confusion of trimmed videos; for long ones, see --task detection --help.
 
         Args:
             model: `model.safetensors` of a run.

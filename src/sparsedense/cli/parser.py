@@ -24,7 +24,12 @@ class TrainingArguments:
 
 
 def parse_function(
-    function: Callable[..., object], command: str, arguments: Sequence[str], *, skip: Collection[str] = ()
+    function: Callable[..., object],
+    command: str,
+    arguments: Sequence[str],
+    *,
+    skip: Collection[str] = (),
+    several: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
     """Arguments of a function from the command line: required ones by position, others as flags.
 
@@ -35,13 +40,17 @@ def parse_function(
         command: name of the command.
         arguments: what the user wrote behind it.
         skip: parameters that are not the user's.
+        several: name and help of the parameter that takes all further words, at least one.
     """
     from jsonargparse import ArgumentParser
 
     parameters = inspect.signature(function).parameters
     parser = ArgumentParser(prog=f"sparsedense {command}", description=(function.__doc__ or "").splitlines()[0])
     out_is_flag = list(parameters)[1:2] == ["out"]
-    parser.add_function_arguments(function, as_positional=True, skip={*skip, *(["out"] if out_is_flag else [])})
+    own: set[str | int] = {*skip, *(["out"] if out_is_flag else []), *([several[0]] if several else [])}
+    parser.add_function_arguments(function, as_positional=True, skip=own)
+    if several:
+        parser.add_argument(several[0], nargs="+", type=str, help=several[1])
     if out_is_flag:
         parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     kinds = {name: inspect.formatannotation(parameter.annotation) for name, parameter in parameters.items()}

@@ -1,27 +1,40 @@
 """Tables and short summaries that the commands print."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from sparsedense.data.listing import counted
+
 if TYPE_CHECKING:
-    from sparsedense.data.prepare import PrepareSummary
+    from sparsedense.data.prepare_summary import PrepareSummary
     from sparsedense.evaluation.evaluate import Evaluation
+    from sparsedense.prediction.annotated_videos import DetectionEvaluation
+    from sparsedense.prediction.long_videos import Detection
     from sparsedense.training.run import TrainingRun
 
 MOST_ROWS = 20
 
 
 def print_prepared(summary: "PrepareSummary") -> None:
-    """Counts, throughput, notes, and the rejected files with their reasons."""
+    """What was done, counts, notes, and the rejected files with their reasons."""
     console = Console()
-    console.print(
-        f"{summary.store}: {summary.ok} videos, {summary.frames} frames in {summary.seconds:.1f} s "
-        f"({summary.frames / max(summary.seconds, 1e-9):.0f} frames/s), {summary.rejected} rejected"
-    )
+    holds = f"{summary.ok} videos, {summary.frames} frames, {summary.rejected} rejected"
+    if not summary.changed:
+        tried = f", after another try of {summary.files_read}" if summary.files_read else ""
+        console.print(f"{summary.store}: up to date{tried}, nothing to do ({holds})", markup=False)
+    else:
+        done = f"made in {summary.seconds:.1f} s without reading files"
+        if summary.files_read:
+            rate = summary.frames_read / max(summary.seconds, 1e-9)
+            done = f"{counted(summary.files_read, 'file')} read in {summary.seconds:.1f} s ({rate:.0f} frames/s)"
+        went_on = ", went on from an interrupted run" if summary.resumed else ""
+        console.print(f"{summary.store}: {holds}; {done}{went_on}", markup=False)
     for note in summary.notes:
         console.print(note, markup=False)
     for title, files in (("rejected", summary.rejects), ("damaged, kept in part", summary.damaged)):
@@ -30,10 +43,10 @@ def print_prepared(summary: "PrepareSummary") -> None:
             table.add_column("file", overflow="fold")
             table.add_column("reason", overflow="fold")
             for path, reason in files[:MOST_ROWS]:
-                table.add_row(path, reason)
+                table.add_row(escape(path), escape(reason))
             console.print(table)
             if len(files) > MOST_ROWS:
-                console.print(f"and {len(files) - MOST_ROWS} more: `sparsedense inspect {summary.store}`")
+                console.print(f"and {len(files) - MOST_ROWS} more: `sparsedense inspect {summary.store}`", markup=False)
 
 
 def print_run(run: "TrainingRun") -> None:
@@ -59,6 +72,56 @@ def print_evaluation(result: "Evaluation") -> None:
         shares = [f"{row[name]:.1%}" for name in ("precision", "recall", "f1")]
         table.add_row(row["name"], str(row["videos"]), *shares)
     console.print(table)
+
+
+def print_segments(detections: "Sequence[Detection]") -> None:
+    """A line for each segment, and what the scan of each video cost; videos that could not be read are left out."""
+    console = Console()
+    for detection in detections:
+        if detection.error is not None:
+            continue
+        counts = detection.counts
+        share = counts.clips_computed / max(counts.clips_exhaustive, 1)
+        console.print(
+            f"{detection.video}: {len(detection)} segments in {counts.duration_seconds:.1f} s; "
+            f"{counts.frames_decoded} frames decoded, {counts.clips_computed} clips computed ({share:.0%} of all)",
+            markup=False,
+        )
+        if not detection.segments:
+            continue
+        table = Table()
+        for name in ("start", "end"):
+            table.add_column(name, justify="right")
+        table.add_column("class", overflow="fold")
+        table.add_column("score", justify="right")
+        for each in detection:
+            table.add_row(
+                f"{each.start_seconds:.2f} s", f"{each.end_seconds:.2f} s", escape(each.label), f"{each.score:.1%}"
+            )
+        console.print(table)
+
+
+def print_detection_evaluation(result: "DetectionEvaluation") -> None:
+    """Mean average precision by threshold, then that of each class at tIoU 0.5."""
+    console, score = Console(), result.score
+    share = result.clips_computed / max(result.clips_exhaustive, 1)
+    console.print(
+        f"{len(result.detections)} videos, {score.num_segments} segments: mAP@0.5 {score.map_by_threshold[0.5]:.1%}, "
+        f"average 0.3-0.7 {score.average():.1%}; {result.frames_decoded} frames decoded, {result.clips_computed} clips "
+        f"computed ({share:.0%} of all)"
+    )
+    table = Table()
+    table.add_column("class", overflow="fold")
+    thresholds = [0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.95]
+    for threshold in thresholds:
+        table.add_column(f"{threshold:g}", justify="right")
+    for label, row in score.average_precision.items():
+        table.add_row(escape(label), *(f"{row[threshold]:.1%}" for threshold in thresholds))
+    table.add_section()
+    table.add_row("mean", *(f"{score.map_by_threshold[threshold]:.1%}" for threshold in thresholds), style="bold")
+    console.print(table)
+    if score.unknown_labels:
+        console.print(f"classes without true segments, not counted: {', '.join(score.unknown_labels)}", markup=False)
 
 
 def print_results(results: dict[str, Any], folder: Path) -> None:

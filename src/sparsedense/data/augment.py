@@ -79,11 +79,15 @@ def centre_crop_box(height: int, width: int) -> CropBox:
 
 def crop_and_resize(clip_CTHW: Tensor, box: CropBox, size: int) -> Tensor:
     """Cut a window out of every frame and resize it to size x size; uint8 in, uint8 out, (C, T, size, size)."""
-    window = clip_CTHW[:, :, box.top : box.top + box.height, box.left : box.left + box.width]
-    if window.shape[-2:] == (size, size):
-        return window
+    return resize_frames(clip_CTHW[:, :, box.top : box.top + box.height, box.left : box.left + box.width], size)
+
+
+def resize_frames(clip_CTHW: Tensor, size: int) -> Tensor:
+    """Resize every frame to size x size; uint8 in, uint8 out, (C, T, size, size)."""
+    if clip_CTHW.shape[-2:] == (size, size):
+        return clip_CTHW
     # uint8 with channels last has a fast antialiased kernel, and the store's frames lie in memory that way.
-    frames_TCHW = window.transpose(0, 1)
+    frames_TCHW = clip_CTHW.transpose(0, 1)
     resized = F.interpolate(frames_TCHW, size=(size, size), mode="bilinear", antialias=True)
     return resized.transpose(0, 1)
 

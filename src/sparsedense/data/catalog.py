@@ -1,8 +1,8 @@
 """What videos a source holds, with their labels, groups and splits.
 
 A source is one of
-    SOURCE.csv, SOURCE.jsonl           columns path, label, and optionally group, split
-    SOURCE/videos.csv                  the same inside a folder
+    SOURCE.csv, .jsonl, .parquet       columns path, label, and optionally group, split
+    SOURCE/videos.csv (or the others)  the same inside a folder
     SOURCE/{train,val,test}/CLASS/*    class folders in split folders
     SOURCE/CLASS/*                     class folders; the splits are drawn by group
 and `SOURCE/unlabelled/` holds videos without label. Videos directly in SOURCE have no label either.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,8 +24,10 @@ from sparsedense.data.splits import cut_groups, draw_splits, hold_out_groups, sh
 
 LAYOUT_HELP = (
     "expected class folders (SOURCE/CLASS/video.mp4, optionally SOURCE/unlabelled/), split folders "
-    "(SOURCE/train/CLASS/video.mp4, SOURCE/test/...), or a CSV with the columns path and label"
+    "(SOURCE/train/CLASS/video.mp4, SOURCE/test/...), or a CSV, JSONL or Parquet file with the columns path and label; "
+    "public data sets: `sparsedense datasets`"
 )
+TABLE_NAMES = ("videos.csv", "videos.jsonl", "videos.parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,13 @@ class Catalog(Sequence[CatalogEntry]):
         root: folder that relative names refer to.
         entries: one for each video.
         notes: what a person should know of how the source was read.
+        missing: names of videos that the source's lists have and its folder lacks; they are no entries.
     """
 
     root: Path
     entries: tuple[CatalogEntry, ...]
     notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -82,8 +86,9 @@ def read_catalog(
     val_groups: Collection[str] = (),
     test_groups: Collection[str] = (),
     seed: int = 0,
+    kept_splits: Mapping[str, str] | None = None,
 ) -> Catalog:
-    """List the videos of a folder, CSV or JSONL file without opening them.
+    """List the videos of a folder, CSV, JSONL or Parquet file without opening them.
 
     Splits that the source gives are kept. Without them they are drawn by group (see `draw_splits`), or, with
     `val_groups` or `test_groups`, are exactly these groups and train is the rest.
@@ -97,6 +102,7 @@ def read_catalog(
         val_groups: groups to validate on; replaces the source's splits.
         test_groups: groups to test on; replaces the source's splits.
         seed: seed of the draw.
+        kept_splits: splits of groups that were drawn before and stay as they are, where splits are drawn.
 
     Raises:
         CatalogError: the source is missing, holds no videos, or contradicts itself.
@@ -106,8 +112,8 @@ def read_catalog(
     if not source.exists():
         raise CatalogError(f"{source} does not exist; {LAYOUT_HELP}")
     root = source if source.is_dir() else source.parent
-    table = source / "videos.csv" if source.is_dir() else source
-    found = read_table(table) if table.is_file() else read_folder(source)
+    table = _table_in(source) if source.is_dir() else source
+    found = read_folder(source) if table is None else read_table(table)
     if not found.videos:
         notes = "".join(f" ({note})" for note in found.notes)
         raise CatalogError(f"no videos in {source}{notes}; {LAYOUT_HELP}")
@@ -122,9 +128,18 @@ def read_catalog(
     notes_of_groups = _group_notes(ungrouped, len(entries), group_pattern)
     entries = _with_splits(
         entries, source, val_fraction=val_fraction, test_fraction=test_fraction, val_groups=val_groups,
-        test_groups=test_groups, seed=seed,
+        test_groups=test_groups, seed=seed, kept_splits=kept_splits,
     )  # fmt: skip
     return Catalog(root, tuple(entries), (*found.notes, *notes_of_groups, *_leak_notes(entries)))
+
+
+def _table_in(folder: Path) -> Path | None:
+    """The list of videos that a folder holds, if it holds one."""
+    tables = [path for path in map(folder.joinpath, TABLE_NAMES) if path.is_file()]
+    if len(tables) > 1:
+        names = " and ".join(path.name for path in tables)
+        raise CatalogError(f"{folder} holds {names}; keep one, or give the file as the source")
+    return tables[0] if tables else None
 
 
 def relative_name(path: Path, root: Path) -> str:
@@ -158,6 +173,7 @@ def _with_splits(
     val_groups: Collection[str],
     test_groups: Collection[str],
     seed: int,
+    kept_splits: Mapping[str, str] | None,
 ) -> list[CatalogEntry]:
     """Entries with every split filled in, and checked."""
     labelled = [entry for entry in entries if entry.label is not None]
@@ -171,6 +187,7 @@ def _with_splits(
             val_fraction=val_fraction,
             test_fraction=test_fraction,
             seed=seed,
+            kept=kept_splits,
         )
     elif len(given) < len(labelled):
         missing = next(entry for entry in labelled if not entry.split)

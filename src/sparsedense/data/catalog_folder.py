@@ -39,7 +39,7 @@ def read_folder(folder: Path) -> Listing:
     videos: list[ListedVideo] = []
     ignored: Counter[str] = Counter()
     outside: Counter[str] = Counter()
-    for path in _files(folder):
+    for path in visible_files(folder):
         parts = path.relative_to(folder).parts
         if path.suffix.lower() not in VIDEO_EXTENSIONS:
             ignored[path.suffix.lower() or "no extension"] += 1
@@ -62,7 +62,7 @@ def _listed(path: Path, parts: tuple[str, ...], *, has_splits: bool) -> ListedVi
     return ListedVideo(path, label, split=split)
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def visible_files(folder: Path) -> Iterator[Path]:
     """All files below a folder that are not hidden, in order of name; links to folders are followed once."""
     seen: set[tuple[int, int]] = set()
     for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):

@@ -1,4 +1,4 @@
-"""Videos listed in a CSV or JSONL file: path, label, and optionally group and split."""
+"""Videos listed in a CSV, JSONL or Parquet file: path, label, and optionally group and split."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from sparsedense.data.errors import CatalogError
 from sparsedense.data.listing import SPLIT_NAMES, ListedVideo, Listing
 
@@ -14,7 +17,7 @@ _HELP = "expected the columns path and label (empty where unknown), and optional
 
 
 def read_table(path: Path) -> Listing:
-    """Read a CSV or JSONL list of videos; relative paths start at the list's folder.
+    """Read a CSV, JSONL or Parquet list of videos; relative paths start at the list's folder.
 
     Raises:
         CatalogError: a column is missing, a value makes no sense, or a video is listed twice.
@@ -35,6 +38,9 @@ def read_table(path: Path) -> Listing:
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and columns of each row."""
     suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        yield from _parquet_rows(path)
+        return
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             if suffix == ".csv":
@@ -44,7 +50,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                     if text.strip():
                         yield line, _json_row(path, line, text)
             else:
-                raise CatalogError(f"{path} is neither a folder nor a .csv or .jsonl file; {_HELP}")
+                raise CatalogError(f"{path} is neither a folder nor a .csv, .jsonl or .parquet file; {_HELP}")
     except (UnicodeDecodeError, csv.Error) as error:
         raise CatalogError(f"{path} cannot be read as UTF-8 text: {error}; save it as UTF-8") from error
 
@@ -68,6 +74,34 @@ def _json_row(path: Path, line: int, text: str) -> dict[str, str]:
     if not isinstance(row, dict) or "path" not in row:
         raise CatalogError(f'{path}, line {line}: no "path"; write one object a line with path, label, group, split')
     return {name: "" if value is None else str(value) for name, value in row.items()}
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise CatalogError(f"{path} cannot be read as Parquet: {error}") from error
+    with file:
+        schema = file.schema_arrow
+        missing = [name for name in ("path", "label") if name not in schema.names]
+        if missing:
+            raise CatalogError(f"{path} has no column {' and '.join(missing)}, only {schema.names}; {_HELP}")
+        columns = [name for name in ("path", "label", "group", "split") if name in schema.names]
+        for name in columns:
+            _check_parquet_type(path, name, schema.field(name).type)
+        row_number = 0
+        for batch in file.iter_batches(columns=columns):
+            for row in batch.to_pylist():
+                row_number += 1
+                yield row_number, {name: "" if value is None else str(value).strip() for name, value in row.items()}
+
+
+def _check_parquet_type(path: Path, name: str, kind: pa.DataType) -> None:
+    """Text and whole numbers have one way to be written; 3.0, a list or a date has not."""
+    values = kind.value_type if pa.types.is_dictionary(kind) else kind
+    text = pa.types.is_string(values) or pa.types.is_large_string(values) or pa.types.is_string_view(values)
+    if not (text or pa.types.is_integer(values) or pa.types.is_null(values)):
+        raise CatalogError(f"{path}: column {name!r} is of type {kind}; write it as text")
 
 
 def _listed(path: Path, line: int, row: dict[str, str]) -> ListedVideo:

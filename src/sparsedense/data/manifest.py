@@ -6,13 +6,15 @@ Rejected files keep their row, with the reason, so nothing disappears without a 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sparsedense.data.durable_files import replace_durably, sync_file
 from sparsedense.data.errors import StoreError
 
 FORMAT_VERSION = 1
@@ -95,6 +97,9 @@ class StoreInfo:
         num_frames: frames that it holds.
         num_shards: number of shard files.
         notes: what a person should know of how the source was read.
+        arguments: the arguments of `prepare` on which the store depends; empty where they are not known.
+        shard: `number` and `count` of a store made with `--shard I/N`, and `catalog`, the mark of the whole list of
+            videos; None for the store of a whole source.
         format_version: version of this layout.
     """
 
@@ -109,6 +114,8 @@ class StoreInfo:
     num_frames: int
     num_shards: int
     notes: tuple[str, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    shard: Mapping[str, Any] | None = None
     format_version: int = FORMAT_VERSION
 
 
@@ -126,6 +133,16 @@ def write_manifest(store: Path, rows: Sequence[ManifestRow]) -> None:
     """Write `manifest.parquet` into a store folder."""
     columns = {field.name: [getattr(row, field.name) for row in rows] for field in fields(ManifestRow)}
     pq.write_table(pa.table(columns, schema=SCHEMA), store / "manifest.parquet")
+    sync_file(store / "manifest.parquet")
+
+
+def read_rows(store: Path) -> list[ManifestRow]:
+    """The rows of `manifest.parquet`.
+
+    Raises:
+        StoreError: it is missing or not of this layout.
+    """
+    return [ManifestRow(**row) for row in read_manifest(store).to_pylist()]
 
 
 def read_manifest(store: Path) -> pa.Table:
@@ -147,9 +164,11 @@ def read_manifest(store: Path) -> pa.Table:
 
 
 def write_store_info(store: Path, info: StoreInfo) -> None:
-    """Write `store.json` into a store folder."""
+    """Write `store.json` into a store folder, on the disk and complete or not at all: it makes a folder a store."""
     text = json.dumps(asdict(info), indent=2, ensure_ascii=False)
-    (store / "store.json").write_text(text + "\n", encoding="utf-8")
+    partial = store / ".store.json.partial"
+    partial.write_text(text + "\n", encoding="utf-8")
+    replace_durably(partial, store / "store.json")
 
 
 def read_store_info(store: Path) -> StoreInfo:

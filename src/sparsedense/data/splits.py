@@ -6,7 +6,7 @@ Pure functions of labels and groups; nothing here reads files.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -17,7 +17,13 @@ _DRAWN = ("test", "val", "train")  # in the order in which equal claims to a gro
 
 
 def draw_splits(
-    labels: Sequence[str], groups: Sequence[str], *, val_fraction: float, test_fraction: float, seed: int
+    labels: Sequence[str],
+    groups: Sequence[str],
+    *,
+    val_fraction: float,
+    test_fraction: float,
+    seed: int,
+    kept: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Draw train, val and test by group, with every class spread as the fractions ask.
 
@@ -31,6 +37,7 @@ def draw_splits(
         val_fraction: share of the videos wanted in val, in [0, 1).
         test_fraction: share of the videos wanted in test, in [0, 1).
         seed: seed of the draw.
+        kept: groups whose split was drawn before and stays as it is.
 
     Returns:
         "train", "val" or "test" for each video.
@@ -53,7 +60,12 @@ def draw_splits(
     order.sort(key=lambda group: -counts_of[group].total())  # stable: equal sizes stay shuffled
 
     draw = _Draw(counts_of, fractions, num_classes=len(class_ids))
-    for group in _train_core(order, counts_of, num_classes=len(class_ids)):
+    for group, split in (kept or {}).items():
+        if group in counts_of and split in _DRAWN:
+            draw.put(group, split)
+    new = [group for group in order if group not in draw.split_of]
+    trained = {class_id for group, split in draw.split_of.items() if split == "train" for class_id in counts_of[group]}
+    for group in _train_core(new, counts_of, num_classes=len(class_ids), covered=trained):
         draw.put(group, "train")
     for group in order:
         if group not in draw.split_of:
@@ -98,16 +110,18 @@ def shown(names: Sequence[str], limit: int = 10) -> str:
     return ", ".join(map(repr, names[:limit])) + more
 
 
-def _train_core(order: Sequence[str], counts_of: dict[str, Counter[int]], *, num_classes: int) -> list[str]:
-    """Groups that give every class something to train on; the classes with the fewest groups choose first."""
+def _train_core(
+    order: Sequence[str], counts_of: dict[str, Counter[int]], *, num_classes: int, covered: Collection[int]
+) -> list[str]:
+    """Groups that give every class that is not covered something to train on; those with the fewest choose first."""
     groups_of: list[list[str]] = [[] for _ in range(num_classes)]
     for group in order:
         for class_id in counts_of[group]:
             groups_of[class_id].append(group)
     core: list[str] = []
-    covered: set[int] = set()
+    covered = set(covered)
     for class_id in sorted(range(num_classes), key=lambda index: len(groups_of[index])):
-        if class_id not in covered:
+        if class_id not in covered and groups_of[class_id]:  # without a new group it stays as it was drawn
             # The smallest group leaves the most freedom to the fractions.
             core.append(groups_of[class_id][-1])
             covered.update(counts_of[core[-1]])

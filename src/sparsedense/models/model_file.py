@@ -40,14 +40,7 @@ def save_model(path: str | Path, model: Recogniser, *, provenance: Mapping[str, 
     metadata = {key: json.dumps(value) for key, value in _description(model).items()}
     metadata["provenance"] = json.dumps(dict(provenance))
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, because a rename is atomic only within a file system.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        save_file(state, temporary, metadata)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    _write(path, state, metadata)
 
 
 def load_model(path: str | Path, *, device: str | torch.device = "cpu") -> Recogniser:
@@ -75,10 +68,8 @@ def load_model(path: str | Path, *, device: str | torch.device = "cpu") -> Recog
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path}: its header does not describe a model ({error}); write it again") from error
-    with safe_open(path, framework="pt", device="cpu") as file:
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(_read_weights(path))
     except RuntimeError as error:
         raise ModelFileError(f"{path}: its weights do not fit its own configuration: {error}") from error
     return model.to(device).eval()
@@ -95,6 +86,49 @@ def read_provenance(path: str | Path) -> dict[str, object]:
     if not isinstance(provenance, dict):
         raise ModelFileError(f"{path}: its header has no provenance; write it again with this version of sparsedense")
     return provenance
+
+
+def save_calibration(path: str | Path, calibration: Mapping[str, object]) -> None:
+    """Put a calibration into the header of a model file, in place of the one in it; the rest stays as it is.
+
+    Args:
+        path: the model file, which is replaced completely or not at all.
+        calibration: anything JSON can hold.
+
+    Raises:
+        ModelFileError: the file is missing or was not written by sparsedense.
+        TypeError: the calibration holds something that JSON cannot.
+    """
+    path = Path(path)
+    metadata = {key: json.dumps(value) for key, value in _read_metadata(path).items()}
+    metadata["calibration"] = json.dumps(dict(calibration))
+    _write(path, _read_weights(path), metadata)
+
+
+def read_calibration(path: str | Path) -> dict[str, Any] | None:
+    """The calibration in the header of a model file; None where there is none.
+
+    Raises:
+        ModelFileError: the file is missing or was not written by sparsedense.
+    """
+    calibration: dict[str, Any] | None = _read_metadata(Path(path)).get("calibration")
+    return calibration
+
+
+def _write(path: Path, weights: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, because a rename is atomic only within a file system.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        save_file(dict(weights), temporary, dict(metadata))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    with safe_open(path, framework="pt", device="cpu") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
 
 
 def _description(model: Recogniser) -> dict[str, object]:

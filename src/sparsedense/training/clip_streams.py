@@ -1,7 +1,7 @@
 """Which videos a training draws from, and the Lightning data module that serves them."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from sparsedense.data.loader import (
     training_loader,
 )
 from sparsedense.data.low_label import labelled_subset
+from sparsedense.data.published_list import published_subset
 from sparsedense.data.store import FrameStore
 from sparsedense.training.plan import Phase, TrainingPlan
 
@@ -31,12 +32,15 @@ class VideoPools:
         labelled: those whose labels training sees.
         validation: labelled videos of the split `val`; may be empty.
         too_short: how many training and unlabelled videos the length filter leaves out.
+        list_mismatches: how many videos of a published list are missing, rejected, too short, or have another class
+            in it than in the store (their class is that of the store); empty without a list.
     """
 
     everything: NDArray[np.int64]
     labelled: NDArray[np.int64]
     validation: NDArray[np.int64]
     too_short: int
+    list_mismatches: dict[str, int] = field(default_factory=dict)
 
     @property
     def can_validate(self) -> bool:
@@ -53,11 +57,13 @@ def video_pools(store: FrameStore, experiment: Experiment, phase: Phase) -> Vide
     min_frames = experiment.clips.min_frames
     training = ["train", "unlabelled"]
     everything = store.videos(split=training, min_frames=min_frames)
+    labelled, left_out = _labelled(store, experiment, phase, min_frames)
     pools = VideoPools(
         everything=everything,
-        labelled=_labelled(store, experiment, phase, min_frames),
+        labelled=labelled,
         validation=store.videos(split="val", labelled=True),
         too_short=len(store.videos(split=training)) - len(everything),
+        list_mismatches=left_out,
     )
     needed = {"training": everything} if phase is Phase.PRETRAIN else {"labelled training": pools.labelled}
     for role, ids in needed.items():
@@ -70,13 +76,20 @@ def video_pools(store: FrameStore, experiment: Experiment, phase: Phase) -> Vide
     return pools
 
 
-def _labelled(store: FrameStore, experiment: Experiment, phase: Phase, min_frames: int) -> NDArray[np.int64]:
+def _labelled(
+    store: FrameStore, experiment: Experiment, phase: Phase, min_frames: int
+) -> tuple[NDArray[np.int64], dict[str, int]]:
+    """The videos whose labels training sees, and what a published list has beyond them."""
     if phase is Phase.PRETRAIN:
-        return np.empty(0, dtype=np.int64)
+        return np.empty(0, dtype=np.int64), {}
+    if experiment.labelled_list is not None:
+        listed = published_subset(store, experiment.labelled_list, min_frames=min_frames, allow_missing=True)
+        left_out = {name: len(getattr(listed, name)) for name in ("missing", "rejected", "too_short", "mislabelled")}
+        return listed.video_ids, left_out
     candidates = store.videos(split="train", min_frames=min_frames, labelled=True)
     if not len(candidates):
-        return candidates
-    return labelled_subset(store, candidates, labels_per_class=experiment.labels_per_class, seed=experiment.seed)
+        return candidates, {}
+    return labelled_subset(store, candidates, labels_per_class=experiment.labels_per_class, seed=experiment.seed), {}
 
 
 class ClipStreams(LightningDataModule):

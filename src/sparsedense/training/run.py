@@ -117,7 +117,7 @@ def run_phase(
     save_experiment(experiment, folder / "config.yaml")
     environment = describe_environment() | {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "store": describe_store(frame_store) | {"too_short": pools.too_short},
+        "store": describe_store(frame_store) | {"too_short": pools.too_short, "list_mismatches": pools.list_mismatches},
         "phase": phase.value,
         "init": None if init is None else str(init),
     }

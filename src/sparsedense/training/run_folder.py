@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sparsedense.data.store import FrameStore
 
 # What a run and its evaluation leave and a new run might not replace. Other files in the folder are not ours to delete.
@@ -47,11 +49,13 @@ def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> Path | Non
 
 
 def describe_store(store: FrameStore) -> dict[str, Any]:
-    """Name and counts of a store, as written to `environment.json`."""
-    splits = {split: len(store.videos(split=split)) for split in sorted(set(store.splits.tolist()))}
+    """Name, size of frames and counts of a store, as written to `environment.json` and to the model file."""
+    splits = {split: len(store.videos(split=split)) for split in store.splits_present}
     return {
         "name": store.path.name,
+        "short_side": store.short_side,
         "videos": len(store.videos()),
+        "median_frames": float(np.median(store.num_frames[store.videos()])),
         "classes": len(store.class_names),
         "splits": splits,
     }

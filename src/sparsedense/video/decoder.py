@@ -6,8 +6,9 @@ presentation time stamps, and a seek in them lands one frame off.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,11 +16,12 @@ from typing import Self
 import av
 import av.error
 import numpy as np
-from av.stream import Disposition
-from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from sparsedense.video.container import open_container, reason_of, video_stream
 from sparsedense.video.errors import DamagedVideoError, UnreadableVideoError
+from sparsedense.video.scale import FrameScaler
+from sparsedense.video.url import is_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class VideoInfo:
     """What a video file says about itself, measured on its first frame where headers tend to lie.
 
     Attributes:
-        path: the file.
+        path: the file or URL.
         width: width of an upright frame in pixels (the rotation is applied).
         height: height of an upright frame in pixels.
         fps: average frame rate; None where the file does not say.
@@ -37,7 +39,7 @@ class VideoInfo:
         rotation_degrees: counter-clockwise turn that makes the coded frame upright: 0, 90, 180 or 270.
     """
 
-    path: Path
+    path: Path | str
     width: int
     height: int
     fps: float | None
@@ -54,24 +56,21 @@ class VideoDecoder:
     parallelism is over files.
 
     Args:
-        path: a file in any format FFmpeg reads. Its first video stream that is no cover picture is taken.
+        path: a file in any format FFmpeg reads, or the URL of one. Its first video stream that is no cover picture is
+            taken.
 
     Raises:
         UnreadableVideoError: the file is missing, empty, no video, or has no frame that decodes.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        _check_file(self.path)
+        self.path = path if is_url(path) else Path(path)
         self._num_frames = 0
+        self._seconds: float | None = None
         self._damage: str | None = None
+        self._container = open_container(path)
         try:
-            # An absolute path, because FFmpeg takes "a:b.mp4" for a protocol. Latin-1 tags must not stop the reading.
-            self._container = av.open(str(self.path.absolute()), metadata_errors="replace")
-        except (av.error.FFmpegError, OSError) as error:
-            raise UnreadableVideoError(path, _open_reason(error)) from error
-        try:
-            self._stream = _video_stream(self._container, self.path)
+            self._stream = video_stream(self._container, self.path)
             self._stream.codec_context.thread_count = 1
             self._decoded = self._decode()
             self._first = self._first_frame()
@@ -107,23 +106,39 @@ class VideoDecoder:
             DamagedVideoError: after the last good frame, where the file stops decoding before its end.
             ValueError: `short_side` is not positive.
         """
-        # One reformatter a file: without it each frame pays for a new scaler, which costs as much as decoding.
-        reformatter = VideoReformatter()
-        width, height = scaled_size(self._first.width, self._first.height, short_side=short_side)
+        for picture in self.pictures(short_side=short_side):
+            yield picture()
+
+    def pictures(self, *, short_side: int | None = None) -> Iterator[Callable[[], NDArray[np.uint8]]]:
+        """All frames once, as `frames`, but each is scaled and converted only where it is called for.
+
+        That is about half of the work, which those who need few frames of a video save.
+
+        Args:
+            short_side: as in `frames`.
+
+        Yields:
+            functions without arguments that give an upright RGB frame (H, W, 3).
+
+        Raises:
+            DamagedVideoError: as in `frames`.
+            ValueError: `short_side` is not positive.
+        """
+        scale = FrameScaler(self._first.width, self._first.height, short_side=short_side)
         quarter_turns = self.info.rotation_degrees // 90
         frame: av.VideoFrame | None = self._first
         while frame is not None:
-            # Scaling and colour conversion are one pass of swscale, in this thread.
-            rgb = reformatter.reformat(
-                frame, width=width, height=height, format="rgb24", interpolation=Interpolation.AREA, threads=1
-            )
-            pixels = rgb.to_ndarray().astype(np.uint8, copy=False)
             self._num_frames += 1
-            # The rows of the scaler may be padded; what leaves here is an ordinary array.
-            yield np.ascontiguousarray(np.rot90(pixels, quarter_turns))
+            self._seconds = frame.time
+            yield partial(_upright, scale, frame, quarter_turns)
             frame = next(self._decoded, None)
         if self._damage is not None:
             raise DamagedVideoError(self.path, self._damage, self._num_frames)
+
+    @property
+    def frame_seconds(self) -> float | None:
+        """Presentation time of the frame that was given last, which need not count from 0; None if there is none."""
+        return self._seconds
 
     def _decode(self) -> Generator[av.VideoFrame, None, None]:
         """Frames up to the end or the first damage, which is kept in `_damage`."""
@@ -138,7 +153,7 @@ class VideoDecoder:
             except av.error.FFmpegError as error:
                 if num_accepted == 0:
                     continue  # a stream cut out of a longer one begins with what refers to missing packets
-                self._damage = _reason(error)
+                self._damage = reason_of(error)
                 break
             num_accepted += packet.size > 0
             for frame in frames:
@@ -159,7 +174,7 @@ class VideoDecoder:
             except StopIteration:
                 return
             except (av.error.FFmpegError, OSError) as error:
-                self._damage = _reason(error)
+                self._damage = reason_of(error)
                 return
             yield packet
 
@@ -189,11 +204,12 @@ class VideoDecoder:
             duration = float(stream.duration * stream.time_base)
         elif container.duration is not None:
             duration = container.duration / av.time_base
+        tells_rate = not Path(self.path).is_dir()  # of a folder of pictures FFmpeg makes one up
         return VideoInfo(
             path=self.path,
             width=height if rotation % 180 else width,
             height=width if rotation % 180 else height,
-            fps=float(stream.average_rate) if stream.average_rate else None,
+            fps=float(stream.average_rate) if stream.average_rate and tells_rate else None,
             num_frames_header=stream.frames or None,
             duration_seconds=duration,
             codec=stream.codec_context.codec.canonical_name,
@@ -201,55 +217,6 @@ class VideoDecoder:
         )
 
 
-def scaled_size(width: int, height: int, *, short_side: int | None) -> tuple[int, int]:
-    """Width and height with the shorter side at most `short_side` pixels, aspect kept to the nearest pixel.
-
-    Raises:
-        ValueError: `short_side` is not positive.
-    """
-    if short_side is None:
-        return width, height
-    if short_side < 1:
-        raise ValueError(f"short_side ({short_side}) must be at least 1 pixel")
-    shorter = min(width, height)
-    if shorter <= short_side:
-        return width, height
-    return max(1, round(width * short_side / shorter)), max(1, round(height * short_side / shorter))
-
-
-def _check_file(path: Path) -> None:
-    """Refuse what needs no decoder to refuse (and what would block it, such as a named pipe)."""
-    try:
-        if path.is_dir():
-            raise UnreadableVideoError(path, "is a folder")
-        if not path.exists():
-            raise UnreadableVideoError(path, "file not found")
-        if not path.is_file():
-            raise UnreadableVideoError(path, "not a regular file")
-        if path.stat().st_size == 0:
-            raise UnreadableVideoError(path, "file is empty")
-    except OSError as error:
-        raise UnreadableVideoError(path, _reason(error)) from error
-
-
-def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
-    """The first video stream that is no cover picture of an audio file."""
-    for stream in container.streams.video:
-        if stream.disposition & Disposition.attached_pic:
-            continue
-        if stream.codec_context is None:
-            raise UnreadableVideoError(path, "no decoder for its video codec")
-        return stream
-    raise UnreadableVideoError(path, "no video stream (audio only)" if container.streams.audio else "no video stream")
-
-
-def _open_reason(error: Exception) -> str:
-    if isinstance(error, av.error.InvalidDataError):
-        return f"not a video file ({_reason(error)})"
-    return _reason(error)
-
-
-def _reason(error: Exception) -> str:
-    """The system's or FFmpeg's words for an error, without path and number."""
-    text = getattr(error, "strerror", None)
-    return text if isinstance(text, str) and text else type(error).__name__
+def _upright(scale: FrameScaler, frame: av.VideoFrame, quarter_turns: int) -> NDArray[np.uint8]:
+    # The rows of the scaler may be padded; what leaves here is an ordinary array.
+    return np.ascontiguousarray(np.rot90(scale(frame), quarter_turns))

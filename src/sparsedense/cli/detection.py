@@ -1,0 +1,275 @@
+"""Commands that find when actions happen in long videos, and measure how well."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparsedense.cli.output import print_json
+from sparsedense.cli.parser import parse_function
+from sparsedense.cli.prediction import VIDEOS_HELP, progress_where_long, read_status
+from sparsedense.cli.tables import print_detection_evaluation, print_segments
+
+if TYPE_CHECKING:
+    from sparsedense.prediction.long_videos import Detection
+
+ANNOTATIONS_NAME = "annotations.json"
+
+
+def detect(arguments: Sequence[str]) -> int:
+    """Find when which action begins and ends in long videos."""
+
+    def command(
+        model: Path,
+        videos: list[str],
+        effort: float = 0.25,
+        min_score: float | None = None,
+        json: bool = False,
+        csv: Path | None = None,
+        activitynet: Path | None = None,
+        vtt: Path | None = None,
+        srt: Path | None = None,
+        timeline: Path | None = None,
+        stride_frames: float | None = None,
+        num_scales: int = 3,
+        fps: float | None = None,
+        batch_size: int = 16,
+        device: str = "auto",
+    ) -> int:
+        """Skim each video, then look closely where the skim is unsure, and tell the actions with start and end.
+
+        The exit status is 3 if some videos could not be read, 1 if none.
+
+        Args:
+            model: `model.safetensors` of a fine-tuned run.
+            videos: what to read.
+            effort: from 0, the sparse skim alone, to 1, every clip.
+            min_score: segments with less are left out; that of `sparsedense calibrate` if not given.
+            json: print for each video, on a line of its own, a JSON list of its segments (`null` where it could not be
+                read) and nothing else.
+            csv: file to write, with a line for each segment of all videos.
+            activitynet: file to write in ActivityNet's format of results, for all videos.
+            vtt: file to write with captions in WebVTT; with several videos, a folder.
+            srt: file to write with captions in SubRip; with several videos, a folder.
+            timeline: picture to write, .png or .svg, of what happens when; with several videos, a folder for .png.
+            stride_frames: of the finest clips, in frames; that which the model was calibrated or trained at if not
+                given.
+            num_scales: of clips, each of twice the stride of the one before.
+            fps: frame rate, for videos that do not tell it.
+            batch_size: clips that go through the network at a time.
+            device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
+        """
+        from sparsedense.prediction.video_recogniser import load_model
+
+        recogniser = load_model(model, device=device)
+        with progress_where_long("detect", videos) as advance:
+            detections = recogniser.detect(
+                videos,
+                effort=effort,
+                min_score=min_score,
+                stride_frames=stride_frames,
+                num_scales=num_scales,
+                fps=fps,
+                batch_size=batch_size,
+                progress=advance,
+            )
+        _write(detections, csv=csv, activitynet=activitynet, vtt=vtt, srt=srt, timeline=timeline)
+        if json:
+            _print_lists(detections)
+        else:
+            print_segments(detections)
+        errors = {each.video: each.error for each in detections if each.error is not None}
+        damages = {each.video: each.damage for each in detections if each.damage is not None}
+        return read_status(errors, damages, num_read=sum(each.error is None for each in detections))
+
+    return command(**parse_function(command, "detect", arguments, several=("videos", VIDEOS_HELP)))
+
+
+def calibrate(arguments: Sequence[str]) -> None:
+    """Make the scores of a model probabilities, by annotated videos, and save that in its file."""
+
+    def command(
+        model: Path,
+        videos: Path,
+        annotations: Path | None = None,
+        split: str = "val",
+        stride_frames: float | None = None,
+        num_scales: int = 3,
+        fps: float | None = None,
+        batch_size: int = 16,
+        device: str = "auto",
+        json: bool = False,
+    ) -> None:
+        """Fit temperature, background, the weights of the scales and the least score to report; every clip is computed.
+
+        Args:
+            model: `model.safetensors` of a fine-tuned run; it is replaced.
+            videos: folder of the videos, named by their ids.
+            annotations: file in the format of ActivityNet; `annotations.json` in the folder if not given.
+            split: `val`, or another that neither training nor judging uses.
+            stride_frames: of the finest clips, in frames; that which the model was trained at if not given.
+            num_scales: of clips, each of twice the stride of the one before.
+            fps: frame rate, for videos that do not tell it.
+            batch_size: clips that go through the network at a time.
+            device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
+            json: print one JSON object and nothing else.
+        """
+        from sparsedense.models.model_file import save_calibration
+        from sparsedense.prediction.annotated_videos import calibrate as calibrate_model
+        from sparsedense.prediction.annotated_videos import find_annotated
+        from sparsedense.prediction.long_videos import DetectionSettings
+        from sparsedense.prediction.video_recogniser import load_model
+        from sparsedense.progress import progress_bar
+
+        recogniser = load_model(model, device=device)
+        annotated = find_annotated(annotations or videos / ANNOTATIONS_NAME, videos, split)
+        settings = DetectionSettings(stride_frames=stride_frames, num_scales=num_scales, fps=fps, batch_size=batch_size)
+        with progress_bar("calibrate") as advance:
+            report = calibrate_model(recogniser.long_video_model(), annotated, settings, progress=advance)
+        save_calibration(model, report.calibration.as_plain())
+        if json:
+            print_json(asdict(report))
+            return
+        print(
+            f"{report.videos} videos, {report.positions} positions: expected calibration error "
+            f"{report.ece_before:.3f} (actions only) -> {report.ece_after:.3f} (with background), accuracy "
+            f"{report.accuracy:.1%}; segments from score {report.calibration.min_score:.2f}, F1 {report.f1:.1%} at tIoU "
+            f"0.5; saved in {model}"
+        )
+
+    command(**parse_function(command, "calibrate", arguments))
+
+
+def evaluate_detection(arguments: Sequence[str]) -> None:
+    """Judge detection on annotated videos: `sparsedense evaluate --task detection`."""
+
+    def command(
+        model: Path,
+        videos: Path,
+        annotations: Path | None = None,
+        split: str = "test",
+        effort: float = 0.25,
+        stride_frames: float | None = None,
+        num_scales: int = 3,
+        fps: float | None = None,
+        batch_size: int = 16,
+        device: str = "auto",
+        activitynet: Path | None = None,
+        json: bool = False,
+    ) -> None:
+        """Measure mean average precision at tIoU 0.3-0.7 and 0.5:0.05:0.95 (with --task detection).
+
+        Args:
+            model: `model.safetensors` of a fine-tuned run, calibrated where no class is background.
+            videos: folder of the videos, named by their ids.
+            annotations: file in the format of ActivityNet; `annotations.json` in the folder if not given.
+            split: `train`, `val` or `test`.
+            effort: from 0, the sparse skim alone, to 1, every clip.
+            stride_frames: of the finest clips, in frames; that which the model was calibrated or trained at if not
+                given.
+            num_scales: of clips, each of twice the stride of the one before.
+            fps: frame rate, for videos that do not tell it.
+            batch_size: clips that go through the network at a time.
+            device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
+            activitynet: file to write the segments to, in ActivityNet's format of results.
+            json: print one JSON object and nothing else.
+        """
+        from sparsedense.detection.segment_files import write_results_json
+        from sparsedense.prediction.annotated_videos import evaluate_detection as evaluate
+        from sparsedense.prediction.annotated_videos import find_annotated
+        from sparsedense.prediction.long_videos import DetectionSettings
+        from sparsedense.prediction.video_recogniser import load_model
+        from sparsedense.progress import progress_bar
+
+        recogniser = load_model(model, device=device)
+        annotated = find_annotated(annotations or videos / ANNOTATIONS_NAME, videos, split)
+        settings = DetectionSettings(
+            effort=effort, stride_frames=stride_frames, num_scales=num_scales, fps=fps, batch_size=batch_size
+        )
+        with progress_bar("evaluate") as advance:
+            result = evaluate(recogniser.long_video_model(), annotated, settings, progress=advance)
+        if activitynet is not None:
+            write_results_json(activitynet, {name: each.segments for name, each in result.detections.items()})
+        if json:
+            print_json(result.record())
+        else:
+            print_detection_evaluation(result)
+
+    command(**parse_function(command, "evaluate --task detection", arguments))
+
+
+def without_task(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The value of `--task`, `recognition` if it is not given, and the other arguments.
+
+    Raises:
+        ValueError: there is no such task.
+    """
+    task, rest = "recognition", list(arguments)
+    for position, argument in enumerate(rest):
+        name, equals, value = argument.partition("=")
+        if name == "--task":
+            task = value if equals else "".join(rest[position + 1 : position + 2])
+            del rest[position : position + (1 if equals else 2)]
+            break
+    if task not in ("recognition", "detection"):
+        raise ValueError(f"--task {task} is not known; use recognition or detection")
+    return task, rest
+
+
+def _print_lists(detections: "Sequence[Detection]") -> None:
+    from sparsedense.detection.segment_files import segment_record
+
+    for detection in detections:
+        print_json(None if detection.error is not None else [segment_record(segment) for segment in detection])
+
+
+def _write(
+    detections: "Sequence[Detection]",
+    *,
+    csv: Path | None,
+    activitynet: Path | None,
+    vtt: Path | None,
+    srt: Path | None,
+    timeline: Path | None,
+) -> None:
+    """Write what was asked for of the videos that could be read."""
+    from sparsedense.detection import segment_files
+    from sparsedense.detection.timeline import write_timeline
+
+    read = [each for each in detections if each.error is None]
+    if csv is not None:
+        segment_files.write_segments_csv(csv, {each.video: each.segments for each in read})
+    if activitynet is not None:
+        segment_files.write_results_json(activitynet, {Path(each.video).stem: each.segments for each in read})
+    writers: list[tuple[Path | None, str, Callable[[Path, Detection], None]]] = [
+        (vtt, ".vtt", lambda path, each: segment_files.write_vtt(path, each.segments)),
+        (srt, ".srt", lambda path, each: segment_files.write_srt(path, each.segments)),
+        (timeline, ".png", lambda path, each: write_timeline(
+            path, each.segments, duration_seconds=each.counts.duration_seconds, thumbnails=each.thumbnails,
+            title=Path(each.video).name,
+        )),
+    ]  # fmt: skip
+    for out, ending, write in writers:
+        for path, each in _places(out, ending, read, several=len(detections) > 1):
+            write(path, each)
+
+
+def _places(
+    out: Path | None, ending: str, read: "Sequence[Detection]", *, several: bool
+) -> "list[tuple[Path, Detection]]":
+    """Where the file of each video goes; of several videos of one name, the later ones get a number."""
+    if out is None:
+        return []
+    if not several:
+        return [(out, each) for each in read]
+    places: list[tuple[Path, Detection]] = []
+    taken: set[str] = set()
+    for each in read:
+        stem = name = Path(each.video).stem or "video"
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name)
+        places.append((out / f"{name}{ending}", each))
+    return places

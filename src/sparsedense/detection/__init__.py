@@ -1,0 +1,1 @@
+"""What happens when in untrimmed video: skim and zoom, segments from scores, and how good they are."""

@@ -1,0 +1,31 @@
+"""Videos whose frames are single grey pixels, and networks that see in them what happens, for tests of the scan."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsedense.detection.calibration import Calibration
+from sparsedense.detection.scan import TimedPicture
+
+FPS = 25.0
+
+
+def grey_frames(values: Sequence[int] | NDArray[np.int64]) -> Iterator[TimedPicture]:
+    """A frame (1, 1, 3) for each grey value, 25 a second."""
+    for number, value in enumerate(values):
+        yield TimedPicture(number / FPS, lambda value=int(value): np.full((1, 1, 3), value, dtype=np.uint8))
+
+
+def classes_by_grey(num_classes: int) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """Logits of a clip by the shares of its frames of grey value 0, 1, 2 ..., so that clips half in an action are unsure."""
+
+    def score(clips: NDArray[np.uint8]) -> NDArray[np.float32]:
+        greys_BT = clips[:, :, 0, 0, 0]
+        shares = np.stack([(greys_BT == value).mean(axis=1) for value in range(num_classes)], axis=1)
+        return np.asarray(8 * shares, dtype=np.float32)
+
+    return score
+
+
+PLAIN = Calibration().probabilities
