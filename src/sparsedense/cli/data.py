@@ -59,7 +59,7 @@ def merge(arguments: Sequence[str]) -> None:
             out: folder of the store to make.
             overwrite: replace a store that exists.
         """
-        from sparsedense.data.merge import merge_stores
+        from sparsedense.data.preparation.merge import merge_stores
 
         print_prepared(merge_stores(stores, out, overwrite=overwrite))
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from sparsedense.data.listing import counted
 
 if TYPE_CHECKING:
-    from sparsedense.data.prepare_summary import PrepareSummary
+    from sparsedense.data.preparation.summary import PrepareSummary
     from sparsedense.evaluation.evaluate import Evaluation
     from sparsedense.prediction.annotated_videos import DetectionEvaluation
     from sparsedense.prediction.long_videos import Detection

@@ -98,7 +98,7 @@ def resize_clips(clips_BCTHW: Tensor, size: int) -> Tensor:
         return clips_BCTHW
     frames_NCHW = clips_BCTHW.transpose(1, 2).flatten(0, 1)
     resized = F.interpolate(frames_NCHW, size=(size, size), mode="bilinear", antialias=True)
-    return resized.unflatten(0, (len(clips_BCTHW), -1)).transpose(1, 2)
+    return resized.view(len(clips_BCTHW), -1, *resized.shape[1:]).transpose(1, 2)
 
 
 def to_float(clips: Tensor) -> Tensor:

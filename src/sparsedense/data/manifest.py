@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sparsedense.data.durable_files import replace_durably, sync_file
 from sparsedense.data.errors import StoreError
+from sparsedense.data.preparation.durable_files import replace_durably, sync_file
 
 FORMAT_VERSION = 1
 SCHEMA = pa.schema(

@@ -11,11 +11,11 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sparsedense.data.preparation import Preparation
-from sparsedense.data.prepare_arguments import PrepareArguments, parse_shard
-from sparsedense.data.prepare_run import RunSettings
-from sparsedense.data.prepare_summary import PrepareProgress, PrepareSummary
-from sparsedense.data.store_target import StoreTarget
+from sparsedense.data.preparation.arguments import PrepareArguments, parse_shard
+from sparsedense.data.preparation.preparation import Preparation
+from sparsedense.data.preparation.run import RunSettings
+from sparsedense.data.preparation.store_target import StoreTarget
+from sparsedense.data.preparation.summary import PrepareProgress, PrepareSummary
 
 __all__ = ["PrepareProgress", "PrepareSummary", "prepare"]
 

@@ -24,8 +24,8 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from sparsedense.data.durable_files import sync_file
 from sparsedense.data.manifest import ManifestRow, shard_index_path, shard_path
+from sparsedense.data.preparation.durable_files import sync_file
 
 CODECS = ("jpeg", "raw")
 _BLOCK = tarfile.BLOCKSIZE

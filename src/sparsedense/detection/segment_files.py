@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sparsedense.data.durable_files import complete_file
 from sparsedense.data.errors import CatalogError
+from sparsedense.data.preparation.durable_files import complete_file
 from sparsedense.detection.segments import DetectedSegment
 
 Detections = Mapping[str, Sequence[DetectedSegment]]

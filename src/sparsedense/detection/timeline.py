@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from sparsedense.data.durable_files import complete_file
+from sparsedense.data.preparation.durable_files import complete_file
 from sparsedense.detection.segments import DetectedSegment
 from sparsedense.detection.thumbnails import Thumbnails
 

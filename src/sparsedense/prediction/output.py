@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsedense.data.durable_files import complete_file
+from sparsedense.data.preparation.durable_files import complete_file
 from sparsedense.prediction.answers import Embeddings, LivePrediction, Prediction
 
 FEATURE_FORMATS = (".npz", ".npy", ".parquet")

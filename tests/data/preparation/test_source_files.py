@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from sparsedense.data.source_files import SourceFile, hash_content, look_at, read_source_files, write_source_files
+from sparsedense.data.preparation.source_files import (
+    SourceFile,
+    hash_content,
+    look_at,
+    read_source_files,
+    write_source_files,
+)
 
 
 def test_a_file_is_known_by_size_time_and_content(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sparsedense.data.prepare_arguments import PrepareArguments, parse_shard, same_splits, told_differences
-from sparsedense.data.prepare_plan import Plan, PlannedVideo, read_plan, write_plan
-from sparsedense.data.source_files import SourceFile
+from sparsedense.data.preparation.arguments import PrepareArguments, parse_shard, same_splits, told_differences
+from sparsedense.data.preparation.plan import Plan, PlannedVideo, read_plan, write_plan
+from sparsedense.data.preparation.source_files import SourceFile
 
 ARGUMENTS = PrepareArguments(
     codec="jpeg", short_side=128, quality=90, min_frames=2, max_shard_bytes=1000, dataset=None, split=1, lists=None,

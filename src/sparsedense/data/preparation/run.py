@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sparsedense.data.errors import StoreError
-from sparsedense.data.ingest import FrameFormat, IngestJob, IngestResult, ingest, result_path
-from sparsedense.data.journal import JournalEntry, append_entries, recover_entries
-from sparsedense.data.ordered_pool import ordered_map
-from sparsedense.data.prepare_plan import Plan
-from sparsedense.data.prepare_summary import PrepareProgress
+from sparsedense.data.preparation.ingest import FrameFormat, IngestJob, IngestResult, ingest, result_path
+from sparsedense.data.preparation.journal import JournalEntry, append_entries, recover_entries
+from sparsedense.data.preparation.ordered_pool import ordered_map
+from sparsedense.data.preparation.plan import Plan
+from sparsedense.data.preparation.source_files import SourceFile, look_at
+from sparsedense.data.preparation.summary import PrepareProgress
 from sparsedense.data.shards import Place, ShardWriter, sample_metadata
-from sparsedense.data.source_files import SourceFile, look_at
 
 COMMIT_SECONDS = 2.0  # waiting for the disk costs milliseconds, what it may cost to lose this much costs seconds
 

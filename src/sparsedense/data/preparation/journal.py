@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsedense.data.manifest import ManifestRow
-from sparsedense.data.source_files import SourceFile
+from sparsedense.data.preparation.source_files import SourceFile
 
 
 @dataclass(frozen=True, slots=True)

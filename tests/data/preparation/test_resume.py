@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from sparsedense.data import prepare_run
 from sparsedense.data.errors import StoreError
-from sparsedense.data.ingest import IngestJob, IngestResult, ingest
+from sparsedense.data.preparation import run as prepare_run
+from sparsedense.data.preparation.ingest import IngestJob, IngestResult, ingest
 from sparsedense.data.prepare import PrepareProgress, prepare
 from sparsedense.data.store import FrameStore
 from tests.data.conftest import files_of

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from sparsedense.data.errors import StoreError
-from sparsedense.data.merge import merge_stores
+from sparsedense.data.preparation.merge import merge_stores
 from sparsedense.data.prepare import prepare
 from sparsedense.data.store import FrameStore
 from tests.data.conftest import files_of
-from tests.data.test_prepare_update import check_consistent, clips, write
+from tests.data.preparation.test_update import check_consistent, clips, write
 
 
 @pytest.mark.parametrize(("codec", "count"), [("jpeg", 3), ("raw", 2), ("raw", 20)])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sparsedense.data.ordered_pool import ordered_map, still_alive
+from sparsedense.data.preparation.ordered_pool import ordered_map, still_alive
 
 
 def squared_after_a_while(number: int) -> int:
@@ -86,7 +86,7 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import os, time\n"
-        "from sparsedense.data.ordered_pool import ordered_map\n"
+        "from sparsedense.data.preparation.ordered_pool import ordered_map\n"
         "def work(number):\n"
         "    print(os.getpid(), flush=True)\n"
         "    time.sleep(60)\n"

@@ -17,9 +17,9 @@ from sparsedense.data.catalog import Catalog, CatalogEntry
 from sparsedense.data.errors import StoreError
 from sparsedense.data.listing import counted
 from sparsedense.data.manifest import ManifestRow, StoreInfo, read_rows, read_store_info
-from sparsedense.data.prepare_plan import Plan, PlannedVideo
+from sparsedense.data.preparation.plan import Plan, PlannedVideo
+from sparsedense.data.preparation.source_files import SourceFile, hash_content, look_at, read_source_files
 from sparsedense.data.shards import sample_metadata
-from sparsedense.data.source_files import SourceFile, hash_content, look_at, read_source_files
 from sparsedense.data.splits import cut_groups, shown
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsedense.data.ordered_pool import still_alive
+from sparsedense.data.preparation.ordered_pool import still_alive
+from sparsedense.data.preparation.source_files import SourceFile, hash_content, look_at
 from sparsedense.data.shards import PartWriter
-from sparsedense.data.source_files import SourceFile, hash_content, look_at
 from sparsedense.video.decoder import VideoDecoder
 from sparsedense.video.errors import DamagedVideoError, UnreadableVideoError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsedense.data.catalog import Catalog, read_catalog
-from sparsedense.data.ingest import FrameFormat
+from sparsedense.data.preparation.ingest import FrameFormat
 from sparsedense.data.shards import CODECS
 
 DEFAULT_VAL_FRACTION = 0.1

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from sparsedense.data import ingest as ingest_module
-from sparsedense.data import prepare_run
 from sparsedense.data.errors import StoreError
-from sparsedense.data.ingest import IngestJob, IngestResult
+from sparsedense.data.preparation import ingest as ingest_module
+from sparsedense.data.preparation import run as prepare_run
+from sparsedense.data.preparation.ingest import IngestJob, IngestResult
 from sparsedense.data.prepare import PrepareProgress
 from sparsedense.data.store import FrameStore
 from sparsedense.video.write import write_video
 from tests.data.conftest import files_of, moving_frames
-from tests.data.dying_ingest import ingest_or_die
-from tests.data.test_prepare_update import check_consistent, prepared, write
+from tests.data.preparation.dying_ingest import ingest_or_die
+from tests.data.preparation.test_update import check_consistent, prepared, write
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sparsedense.data.catalog import Catalog
-from sparsedense.data.durable_files import replace_durably
 from sparsedense.data.manifest import ManifestRow
-from sparsedense.data.source_files import SourceFile
+from sparsedense.data.preparation.durable_files import replace_durably
+from sparsedense.data.preparation.source_files import SourceFile
 
 _SCHEMA = pa.schema(
     [

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sparsedense.data.durable_files import sync_folder
 from sparsedense.data.errors import StoreError
+from sparsedense.data.preparation.durable_files import sync_folder
 from sparsedense.file_lock import file_lock
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from sparsedense.data.ingest import IngestJob, IngestResult, ingest
+from sparsedense.data.preparation.ingest import IngestJob, IngestResult, ingest
 
 
 def ingest_or_die(job: IngestJob) -> IngestResult:

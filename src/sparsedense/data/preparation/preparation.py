@@ -12,14 +12,14 @@ from typing import Any
 from sparsedense.data.catalog import Catalog
 from sparsedense.data.errors import CatalogError, StoreError
 from sparsedense.data.listing import counted
-from sparsedense.data.prepare_arguments import PrepareArguments, format_of, same_splits, told_differences
-from sparsedense.data.prepare_plan import Plan, planned, read_plan, write_plan
-from sparsedense.data.prepare_run import PrepareRun, RunSettings
-from sparsedense.data.prepare_summary import PrepareSummary, summary_of
-from sparsedense.data.source_files import write_source_files
-from sparsedense.data.store_assembly import merged_rows, take_over_shards, write_store
-from sparsedense.data.store_target import StoreTarget
-from sparsedense.data.update import StoredRows, changes_nothing, plan_update, read_stored
+from sparsedense.data.preparation.arguments import PrepareArguments, format_of, same_splits, told_differences
+from sparsedense.data.preparation.plan import Plan, planned, read_plan, write_plan
+from sparsedense.data.preparation.run import PrepareRun, RunSettings
+from sparsedense.data.preparation.source_files import write_source_files
+from sparsedense.data.preparation.store_assembly import merged_rows, take_over_shards, write_store
+from sparsedense.data.preparation.store_target import StoreTarget
+from sparsedense.data.preparation.summary import PrepareSummary, summary_of
+from sparsedense.data.preparation.update import StoredRows, changes_nothing, plan_update, read_stored
 
 
 class Preparation:

@@ -3,11 +3,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from sparsedense.data.duplicates import duplicate_notes, is_duplicate_note
 from sparsedense.data.manifest import ManifestRow, read_rows
+from sparsedense.data.preparation.duplicates import duplicate_notes, is_duplicate_note
+from sparsedense.data.preparation.source_files import SourceFile, read_source_files
 from sparsedense.data.prepare import prepare
-from sparsedense.data.source_files import SourceFile, read_source_files
-from tests.data.test_prepare_update import write
+from tests.data.preparation.test_update import write
 
 
 def notes_of(*videos: tuple[str, str | None, str, str]) -> list[str]:

@@ -13,18 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sparsedense.data.duplicates import is_duplicate_note
 from sparsedense.data.errors import StoreError
 from sparsedense.data.listing import counted
 from sparsedense.data.manifest import ManifestRow
-from sparsedense.data.prepare_plan import Plan, PlannedVideo
-from sparsedense.data.prepare_summary import PrepareSummary, summary_of
-from sparsedense.data.repack import samples_of
+from sparsedense.data.preparation.duplicates import is_duplicate_note
+from sparsedense.data.preparation.plan import Plan, PlannedVideo
+from sparsedense.data.preparation.repack import samples_of
+from sparsedense.data.preparation.store_assembly import write_store
+from sparsedense.data.preparation.store_target import StoreTarget
+from sparsedense.data.preparation.summary import PrepareSummary, summary_of
+from sparsedense.data.preparation.update import StoredRows, read_stored
 from sparsedense.data.shards import ShardWriter, sample_metadata
 from sparsedense.data.splits import cut_groups, shown
-from sparsedense.data.store_assembly import write_store
-from sparsedense.data.store_target import StoreTarget
-from sparsedense.data.update import StoredRows, read_stored
 
 _FORMAT = ("codec", "short_side", "quality", "min_frames")
 

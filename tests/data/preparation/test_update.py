@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparsedense.data import prepare_run, source_files
 from sparsedense.data.errors import StoreError
-from sparsedense.data.ingest import IngestJob, IngestResult, ingest
 from sparsedense.data.manifest import read_rows
+from sparsedense.data.preparation import run as prepare_run
+from sparsedense.data.preparation import source_files
+from sparsedense.data.preparation.ingest import IngestJob, IngestResult, ingest
 from sparsedense.data.prepare import PrepareProgress, PrepareSummary, prepare
 from sparsedense.data.store import FrameStore
 from tests.data.conftest import files_of

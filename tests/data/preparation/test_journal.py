@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sparsedense.data.journal import JournalEntry, append_entries, recover_entries
 from sparsedense.data.manifest import ManifestRow
-from sparsedense.data.source_files import SourceFile
+from sparsedense.data.preparation.journal import JournalEntry, append_entries, recover_entries
+from sparsedense.data.preparation.source_files import SourceFile
 
 
 def entry(number: int) -> JournalEntry:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sparsedense.data.listing import counted
 from sparsedense.data.manifest import ManifestRow
-from sparsedense.data.source_files import SourceFile
+from sparsedense.data.preparation.source_files import SourceFile
 
 _LEAK = "warning, a leak: the same content in val or test and in another split: "
 _CONTRADICTION = "warning: the same content with several labels: "

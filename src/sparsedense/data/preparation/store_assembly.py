@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sparsedense.data.duplicates import duplicate_notes
-from sparsedense.data.journal import JournalEntry
 from sparsedense.data.manifest import (
     ManifestRow,
     StoreInfo,
@@ -19,11 +17,13 @@ from sparsedense.data.manifest import (
     write_manifest,
     write_store_info,
 )
-from sparsedense.data.prepare_plan import Plan
-from sparsedense.data.repack import rewrite_shard
+from sparsedense.data.preparation.duplicates import duplicate_notes
+from sparsedense.data.preparation.journal import JournalEntry
+from sparsedense.data.preparation.plan import Plan
+from sparsedense.data.preparation.repack import rewrite_shard
+from sparsedense.data.preparation.source_files import SourceFile, write_source_files
+from sparsedense.data.preparation.update import StoredRows
 from sparsedense.data.shards import sample_metadata
-from sparsedense.data.source_files import SourceFile, write_source_files
-from sparsedense.data.update import StoredRows
 
 
 def merged_rows(
