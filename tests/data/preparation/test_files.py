@@ -14,6 +14,8 @@ import simplejpeg
 from av.video.reformatter import Interpolation
 
 from sparsedense.data.manifest import ManifestRow, read_rows
+from sparsedense.data.preparation.merge import merge_stores
+from sparsedense.data.preparation.store_assembly import read_missing
 from sparsedense.data.prepare import prepare
 from sparsedense.data.store import FrameStore
 from tests.video import sample_videos as samples
@@ -219,8 +221,26 @@ def test_a_public_data_set_is_read_as_its_owners_distribute_it(tmp_path: Path) -
 
     expected = {"v_Run_g01_c01": "test", "v_Walk_g01_c01": "test", "v_Walk_g02_c01": "train"}
     assert splits(prepared()) == expected
+    assert read_missing(tmp_path / "store") == ["Walk/v_Walk_g03_c01.avi"]
     samples.write_encoded(tmp_path / "UCF-101" / "Walk" / "v_Walk_g03_c01.avi", 5, codec="mpeg4")  # it was missing
     assert splits(prepared()) == {**expected, "v_Walk_g03_c01": "train"}
+    assert read_missing(tmp_path / "store") == []
+
+
+def test_missing_videos_are_named_in_parts_and_in_what_they_are_merged_to(tmp_path: Path) -> None:
+    folder = tmp_path / "jester"
+    for number in ("1", "2"):
+        (folder / number).mkdir(parents=True)
+        (folder / number / "00001.jpg").write_bytes(simplejpeg.encode_jpeg(np.zeros((16, 16, 3), np.uint8)))
+        (folder / number / "00002.jpg").write_bytes(simplejpeg.encode_jpeg(np.ones((16, 16, 3), np.uint8)))
+    (folder / "jester-v1-labels.csv").write_text("Swiping Left\nNo gesture\n")
+    (folder / "jester-v1-train.csv").write_text("1;No gesture\n9;Swiping Left\n")
+    (folder / "jester-v1-validation.csv").write_text("2;No gesture\n")
+    parts = [tmp_path / "part1", tmp_path / "part2"]
+    for number, part in enumerate(parts, start=1):
+        prepare(folder, part, dataset="jester", shard=f"{number}/2", workers=0)
+    merge_stores(parts, tmp_path / "merged")
+    assert [read_missing(store) for store in (*parts, tmp_path / "merged")] == [["9"]] * 3
 
 
 def test_a_file_without_permission_is_listed_and_tried_again(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def test_a_plan_comes_back_as_it_was(tmp_path: Path) -> None:
         base="mark",
         class_names=("y", "x"),
         notes=("a note",),
+        missing=("gone", "weg"),
         shard={"number": 2, "count": 3, "catalog": "mark"},
         videos=videos,
     )

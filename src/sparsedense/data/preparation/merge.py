@@ -19,7 +19,7 @@ from sparsedense.data.manifest import ManifestRow
 from sparsedense.data.preparation.duplicates import is_duplicate_note
 from sparsedense.data.preparation.plan import Plan, PlannedVideo
 from sparsedense.data.preparation.repack import samples_of
-from sparsedense.data.preparation.store_assembly import write_store
+from sparsedense.data.preparation.store_assembly import read_missing, write_store
 from sparsedense.data.preparation.store_target import StoreTarget
 from sparsedense.data.preparation.summary import PrepareSummary, summary_of
 from sparsedense.data.preparation.update import StoredRows, read_stored
@@ -61,7 +61,7 @@ def merge_stores(
             raise StoreError(f"none of the {len(found)} stores holds a video that can be used")
         _check_format(paths, found)
         order = _order(paths, found)
-        plan = _plan(target, found, order, max_shard_bytes)
+        plan = _plan(target, paths, found, order, max_shard_bytes)
         target.start()
         olds = [(number, found[number].rows[row]) for number, row in order]
         rows, num_shards = _copied(plan, paths, olds, target)
@@ -130,7 +130,11 @@ def _check_paths(paths: Sequence[Path], found: Sequence[StoredRows]) -> None:
 
 
 def _plan(
-    target: StoreTarget, found: Sequence[StoredRows], order: Sequence[tuple[int, int]], max_shard_bytes: int | None
+    target: StoreTarget,
+    paths: Sequence[Path],
+    found: Sequence[StoredRows],
+    order: Sequence[tuple[int, int]],
+    max_shard_bytes: int | None,
 ) -> Plan:
     """What the merged store is going to be."""
     videos = []
@@ -152,6 +156,7 @@ def _plan(
         arguments=arguments,
         class_names=first.class_names if is_part else tuple(sorted(names)),
         notes=tuple(notes),
+        missing=tuple(dict.fromkeys(name for path in paths for name in read_missing(path))),
         videos=videos,
     )
 

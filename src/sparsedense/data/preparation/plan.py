@@ -69,6 +69,7 @@ class Plan:
         class_names: names of the classes, in the order of their ids.
         notes: what a person should know of how the source was read.
         shard: part of the source that this is, of how many, and the mark of the whole list; None for all of it.
+        missing: names of videos that the source's lists have and its folder lacks.
         videos: the rows of the store to come.
     """
 
@@ -78,6 +79,7 @@ class Plan:
     class_names: tuple[str, ...]
     notes: tuple[str, ...]
     shard: Mapping[str, Any] | None = None
+    missing: tuple[str, ...] = ()
     videos: Sequence[PlannedVideo]
 
     @cached_property
@@ -125,6 +127,7 @@ def write_plan(path: Path, plan: Plan) -> None:
         "class_names": plan.class_names,
         "notes": plan.notes,
         "shard": plan.shard,
+        "missing": plan.missing,
     }
     table = pa.Table.from_pylist(rows, schema=_SCHEMA).replace_schema_metadata({"plan": json.dumps(about)})
     partial = path.with_name(f"{path.name}.partial")
@@ -145,6 +148,5 @@ def read_plan(path: Path) -> Plan:
         source = SourceFile(**{name: row.pop(name) for name in ("num_bytes", "modified_ns", "sha256", "retry")})
         video = PlannedVideo(**{**row, "file": None if row["file"] is None else Path(os.fsdecode(row["file"]))})
         videos.append(replace(video, source=source))
-    return Plan(
-        **{**about, "class_names": tuple(about["class_names"]), "notes": tuple(about["notes"]), "videos": videos}
-    )
+    lists = {name: tuple(about[name]) for name in ("class_names", "notes", "missing")}
+    return Plan(**{**about, **lists, "videos": videos})

@@ -142,6 +142,7 @@ class Preparation:
             class_names=tuple(sorted({entry.label for entry in catalog if entry.label is not None})),
             notes=catalog.notes,
             shard=shard,
+            missing=catalog.missing,
             videos=videos,
         )
 

@@ -25,6 +25,8 @@ from sparsedense.data.preparation.source_files import SourceFile, write_source_f
 from sparsedense.data.preparation.update import StoredRows
 from sparsedense.data.shards import sample_metadata
 
+_MISSING = "missing.txt"
+
 
 def merged_rows(
     plan: Plan, entries: Sequence[JournalEntry], stored: StoredRows | None
@@ -130,8 +132,23 @@ def write_store(
     )
     write_manifest(store, rows)
     write_source_files(store, files)
+    _write_missing(store, plan.missing)
     write_store_info(store, info)  # last: a folder without it is no store
     return info
+
+
+def read_missing(store: Path) -> list[str]:
+    """Names of the videos that the store's source listed and did not have, from `missing.txt`."""
+    path = store / _MISSING
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
+def _write_missing(store: Path, names: Sequence[str]) -> None:
+    path = store / _MISSING
+    if names:
+        path.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _link(path: Path, place: Path) -> None:

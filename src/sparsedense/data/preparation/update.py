@@ -97,6 +97,7 @@ def plan_update(stored: StoredRows, catalog: Catalog, *, source: Path, arguments
         # New classes come behind the others, so that an id means the same class as long as the store lives.
         class_names=(*stored.info.class_names, *sorted(names)),
         notes=(*catalog.notes, *_notes_of_gone([stored.rows[number].path for number in gone])),
+        missing=catalog.missing,
         videos=every,
     )
 
