@@ -93,7 +93,7 @@ def make_actors(
     out: str | Path,
     *,
     seed: int = 0,
-    train_per_class: int = 8,
+    train_per_class: int = 10,
     val_per_class: int = 0,
     test_per_class: int = 20,
     unlabelled: int = 480,

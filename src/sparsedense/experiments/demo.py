@@ -43,7 +43,7 @@ class DemoSize:
         short_side: shorter side of the stored frames in pixels.
     """
 
-    train_per_class: int = 8
+    train_per_class: int = 10
     test_per_class: int = 20
     val_per_class: int = 2
     unlabelled: int = 400
