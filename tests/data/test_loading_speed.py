@@ -1,6 +1,7 @@
 import itertools
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +15,8 @@ CLIPS = ClipConfig(length=8, size=16, min_dense_stride_frames=1.0)
 @pytest.fixture
 def one_second_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that moves on by a second whenever it is asked."""
-    monkeypatch.setattr("sparsedense.data.loading_speed.time.perf_counter", itertools.count().__next__)
+    clock = SimpleNamespace(perf_counter=itertools.count().__next__)
+    monkeypatch.setattr("sparsedense.data.loading_speed.time", clock)
 
 
 def test_every_stage_and_every_number_of_workers_is_measured(squares: FrameStore, one_second_each: None) -> None:

@@ -1,6 +1,7 @@
 """Videos whose frames are single grey pixels, and networks that see in them what happens, for tests of the scan."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,11 @@ FPS = 25.0
 def grey_frames(values: Sequence[int] | NDArray[np.int64]) -> Iterator[TimedPicture]:
     """A frame (1, 1, 3) for each grey value, 25 a second."""
     for number, value in enumerate(values):
-        yield TimedPicture(number / FPS, lambda value=int(value): np.full((1, 1, 3), value, dtype=np.uint8))
+        yield TimedPicture(number / FPS, partial(np.full, (1, 1, 3), int(value), dtype=np.uint8))
 
 
 def classes_by_grey(num_classes: int) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Logits of a clip by the shares of its frames of grey value 0, 1, 2 ..., so that clips half in an action are unsure."""
+    """Logits by the shares of a clip's frames of grey value 0, 1, 2 ..., so that clips half in an action are unsure."""
 
     def score(clips: NDArray[np.uint8]) -> NDArray[np.float32]:
         greys_BT = clips[:, :, 0, 0, 0]

@@ -1,5 +1,7 @@
 import tracemalloc
 from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ def scanned(
     config = ScanSettings(ClipGrid(length, num_scales), stride_frames, effort, batch_size=5)
     scan = Scan(grey_frames(values), classes_by_grey(3), config, PLAIN)
     curves = list(scan)
-    for before, after in zip(curves, curves[1:], strict=False):
+    for before, after in pairwise(curves):
         assert before.edges_seconds[-1] == after.edges_seconds[0]
     edges = np.concatenate([curves[0].edges_seconds[:1], *(curve.edges_seconds[1:] for curve in curves)])
     logits = np.concatenate([curve.logits_KPL for curve in curves], axis=1)
@@ -124,7 +126,7 @@ def test_frames_and_memory_do_not_grow_with_the_length() -> None:
         def source() -> Iterator[TimedPicture]:
             for number in range(num_frames):
                 grey = number // 300 % 3
-                yield TimedPicture(number / FPS, lambda grey=grey: np.full((64, 64, 3), grey, dtype=np.uint8))
+                yield TimedPicture(number / FPS, partial(np.full, (64, 64, 3), grey, dtype=np.uint8))
 
         scan = Scan(source(), classes_by_grey(3), ScanSettings(ClipGrid(4, 2), 5.0, 0.1, 4), PLAIN)
         tracemalloc.start()

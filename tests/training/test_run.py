@@ -82,8 +82,8 @@ def test_the_environment_tells_machine_data_and_time(pretrained: TrainingRun) ->
     assert environment["phase"] == "pretrain"
     assert environment["seconds"] == pretrained.seconds
     assert environment["store"] == {
-        "name": "store", "videos": 32, "classes": 3, "too_short": 1,
-        "splits": {"test": 10, "train": 12, "unlabelled": 7, "val": 3},
+        "name": "store", "short_side": 40, "videos": 32, "median_frames": 48.5, "classes": 3, "too_short": 1,
+        "list_mismatches": {}, "splits": {"test": 10, "train": 12, "unlabelled": 7, "val": 3},
     }  # fmt: skip
     provenance = read_provenance(pretrained.model)
     assert provenance["store"] == environment["store"]

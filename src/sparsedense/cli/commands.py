@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from sparsedense import __version__
-from sparsedense.cli import bench, data, evidence, prediction, training
+from sparsedense.cli import bench, data, detection, evidence, prediction, training
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
     "demo": evidence.demo,

@@ -31,7 +31,7 @@ def detect(arguments: Sequence[str]) -> int:
         srt: Path | None = None,
         timeline: Path | None = None,
         stride_frames: float | None = None,
-        num_scales: int = 3,
+        num_scales: int | None = None,
         fps: float | None = None,
         batch_size: int = 16,
         device: str = "auto",
@@ -52,9 +52,10 @@ def detect(arguments: Sequence[str]) -> int:
             vtt: file to write with captions in WebVTT; with several videos, a folder.
             srt: file to write with captions in SubRip; with several videos, a folder.
             timeline: picture to write, .png or .svg, of what happens when; with several videos, a folder for .png.
-            stride_frames: of the finest clips, in frames; that which the model was calibrated or trained at if not
+            stride_frames: of the finest clips, in frames; that of the calibration, or half of the training's, if not
                 given.
-            num_scales: of clips, each of twice the stride of the one before.
+            num_scales: of clips, each of twice the stride of the one before; that of the calibration, or 3, if not
+                given.
             fps: frame rate, for videos that do not tell it.
             batch_size: clips that go through the network at a time.
             device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
@@ -94,7 +95,7 @@ def calibrate(arguments: Sequence[str]) -> None:
         annotations: Path | None = None,
         split: str = "val",
         stride_frames: float | None = None,
-        num_scales: int = 3,
+        num_scales: int | None = None,
         fps: float | None = None,
         batch_size: int = 16,
         device: str = "auto",
@@ -107,8 +108,8 @@ def calibrate(arguments: Sequence[str]) -> None:
             videos: folder of the videos, named by their ids.
             annotations: file in the format of ActivityNet; `annotations.json` in the folder if not given.
             split: `val`, or another that neither training nor judging uses.
-            stride_frames: of the finest clips, in frames; that which the model was trained at if not given.
-            num_scales: of clips, each of twice the stride of the one before.
+            stride_frames: of the finest clips, in frames; half of the training's if not given.
+            num_scales: of clips, each of twice the stride of the one before; 3 if not given.
             fps: frame rate, for videos that do not tell it.
             batch_size: clips that go through the network at a time.
             device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
@@ -133,8 +134,8 @@ def calibrate(arguments: Sequence[str]) -> None:
         print(
             f"{report.videos} videos, {report.positions} positions: expected calibration error "
             f"{report.ece_before:.3f} (actions only) -> {report.ece_after:.3f} (with background), accuracy "
-            f"{report.accuracy:.1%}; segments from score {report.calibration.min_score:.2f}, F1 {report.f1:.1%} at tIoU "
-            f"0.5; saved in {model}"
+            f"{report.accuracy:.1%}; segments from score {report.calibration.min_score:.2f}, F1 {report.f1:.1%} at "
+            f"tIoU 0.5; saved in {model}"
         )
 
     command(**parse_function(command, "calibrate", arguments))
@@ -150,7 +151,7 @@ def evaluate_detection(arguments: Sequence[str]) -> None:
         split: str = "test",
         effort: float = 0.25,
         stride_frames: float | None = None,
-        num_scales: int = 3,
+        num_scales: int | None = None,
         fps: float | None = None,
         batch_size: int = 16,
         device: str = "auto",
@@ -165,9 +166,10 @@ def evaluate_detection(arguments: Sequence[str]) -> None:
             annotations: file in the format of ActivityNet; `annotations.json` in the folder if not given.
             split: `train`, `val` or `test`.
             effort: from 0, the sparse skim alone, to 1, every clip.
-            stride_frames: of the finest clips, in frames; that which the model was calibrated or trained at if not
+            stride_frames: of the finest clips, in frames; that of the calibration, or half of the training's, if not
                 given.
-            num_scales: of clips, each of twice the stride of the one before.
+            num_scales: of clips, each of twice the stride of the one before; that of the calibration, or 3, if not
+                given.
             fps: frame rate, for videos that do not tell it.
             batch_size: clips that go through the network at a time.
             device: `cpu`, `cuda`, or `auto` for the GPU where there is one.

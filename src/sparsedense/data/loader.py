@@ -257,7 +257,7 @@ def training_loader(
         drop_last=True,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,
-        worker_init_fn=_one_thread,
+        worker_init_fn=use_one_thread,
     )
 
 
@@ -270,11 +270,12 @@ def evaluation_loader(dataset: EvaluationClips, *, batch_size: int, num_workers:
         collate_fn=collate_clips,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_one_thread,
+        worker_init_fn=use_one_thread,
     )
 
 
-def _one_thread(_worker: int) -> None:
+def use_one_thread(_worker: int) -> None:
+    """Start a worker with one torch thread."""
     torch.set_num_threads(1)  # the workers would fight the network for the cores
 
 

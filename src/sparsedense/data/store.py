@@ -33,7 +33,9 @@ from sparsedense.data.video_columns import FramePlace, VideoColumns, read_text
 _MOST_OPEN_SHARDS = 128  # a mapping keeps a file open, two a shard; many systems allow a process 1024
 
 
-class _Shard(NamedTuple):
+class MappedShard(NamedTuple):
+    """A shard and its index, both mapped into memory."""
+
     data: NDArray[np.uint8]  # the whole file, mapped
     spans: NDArray[np.int64]  # offset and length of each frame (N, 2), mapped
 
@@ -68,9 +70,9 @@ class FrameStore:
         self.codec = self.info.codec
         self.short_side = self.info.short_side
         self._columns = VideoColumns.read(self.path) if columns is None else columns
-        self._shards: OrderedDict[int, _Shard] = OrderedDict()
+        self._shards: OrderedDict[int, MappedShard] = OrderedDict()
 
-    def __reduce__(self) -> tuple[Callable[..., FrameStore], tuple[Path]]:
+    def __reduce__(self) -> tuple[Callable[..., FrameStore], tuple[str | Path]]:
         # Open files do not travel between processes. A process that is started gets the columns in shared memory; in
         # any other pickle they would be in the way.
         if get_spawning_popen() is None:
@@ -229,32 +231,31 @@ class FrameStore:
     def _name(self, video_id: int) -> str:
         return f"{read_text(self.path, 'path', video_id)} (video {video_id})"
 
-    def _shard(self, number: int) -> _Shard:
+    def _shard(self, number: int) -> MappedShard:
         shard = self._shards.get(number)
         if shard is not None:
             self._shards.move_to_end(number)
             return shard
-        tar, index = self._shard_files(number)
-        try:
-            with tar.open("rb") as file:
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            spans = np.load(index, mmap_mode="r")
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{tar} cannot be read ({error}); make the store again") from error
-        shard = self._shards[number] = _Shard(np.frombuffer(mapped, dtype=np.uint8), spans)
+        shard = self._shards[number] = self._map_shard(number)
         if len(self._shards) > _MOST_OPEN_SHARDS:
             self._shards.popitem(last=False)
         return shard
 
-    def _shard_files(self, number: int) -> tuple[Path, Path]:
-        """The tar file and the index of a shard."""
-        return shard_path(self.path, number), shard_index_path(self.path, number)
+    def _map_shard(self, number: int) -> MappedShard:
+        path = shard_path(self.path, number)
+        try:
+            with path.open("rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            spans = np.load(shard_index_path(self.path, number), mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path} cannot be read ({error}); make the store again") from error
+        return MappedShard(np.frombuffer(mapped, dtype=np.uint8), spans)
 
     def _read_column(self, name: str) -> pa.ChunkedArray:
         return pq.read_table(self.path / "manifest.parquet", columns=[name])[name]
 
 
-def _read_jpeg(shard: _Shard, place: FramePlace, indices: NDArray[np.int64], box: CropBox) -> NDArray[np.uint8]:
+def _read_jpeg(shard: MappedShard, place: FramePlace, indices: NDArray[np.int64], box: CropBox) -> NDArray[np.uint8]:
     frames = np.empty((len(indices), box.height, box.width, 3), dtype=np.uint8)
     whole = (box.height, box.width) == (place.height, place.width)
     # A window is cut out of a frame that is still in the processor's cache; whole frames are decoded into their place.
@@ -274,7 +275,7 @@ def _read_jpeg(shard: _Shard, place: FramePlace, indices: NDArray[np.int64], box
     return frames
 
 
-def _read_raw(shard: _Shard, place: FramePlace, indices: NDArray[np.int64], box: CropBox) -> NDArray[np.uint8]:
+def _read_raw(shard: MappedShard, place: FramePlace, indices: NDArray[np.int64], box: CropBox) -> NDArray[np.uint8]:
     # The frames of a video lie one behind the other, so it is one array, and the clip one gather from it.
     start = int(shard.spans[place.index_start, 0])
     shape = (place.num_frames, place.height, place.width, 3)

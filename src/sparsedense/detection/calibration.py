@@ -1,8 +1,8 @@
 """From scores of clips at several scales to probabilities that mean what they say, background among them.
 
-Background is explicit. Where the model has an idle class, that is it; where not, background is one more class whose logit
-is a constant, so that it wins where no action has a large one (a threshold on the free energy; Liu et al., NeurIPS 2020).
-That constant, a temperature (Guo et al., ICML 2017) and the weight of each scale are fitted on annotated videos.
+Background is explicit. Where the model has an idle class, that is it; where not, background is one more class whose
+logit is a constant, so that it wins where no action has a large one (a threshold on the free energy; Liu et al.,
+NeurIPS 2020). It, a temperature (Guo et al., ICML 2017) and the weight of each scale are fitted on annotated videos.
 
 Shapes: K scales, P positions, L classes of the model, A = L + 1 with background behind them, or L with an idle class.
 """
@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from sparsedense.data.segments import SegmentAnnotation
@@ -21,8 +20,6 @@ Floats = NDArray[np.float64]
 
 IDLE_NAMES = frozenset({"background", "idle", "none", "no action", "no gesture", "nothing"})
 _ECE_BINS = 15
-_STEPS = 60
-# Far from data, likelihood has no best value: a class that is never wrong would want an infinite temperature's inverse.
 _WEIGHT_DECAY = 1e-3
 
 
@@ -131,39 +128,34 @@ def fit_calibration(
     Raises:
         ValueError: there is no position, or none of them is background where that is to be fitted.
     """
+    from scipy.optimize import minimize  # here: detecting needs it not, and it is slow to import
+
     num_scales, num_positions, num_classes = logits_KPL.shape
     if num_positions == 0:
         raise ValueError("there is no position to calibrate on")
     if not has_idle_class and not (labels_P == num_classes).any():
         raise ValueError("no position is background, which is to be fitted; annotate videos in which nothing happens")
-    logits = torch.from_numpy(np.asarray(logits_KPL, dtype=np.float64))
-    labels = torch.from_numpy(labels_P)
-    log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    scale_logits_K = torch.zeros(num_scales, dtype=torch.float64, requires_grad=True)
-    background = logits.mean(dim=0).logsumexp(dim=1).median().clone().requires_grad_()
-    parameters = [log_temperature, scale_logits_K, background]
-    optimiser = torch.optim.LBFGS(parameters, max_iter=_STEPS, line_search_fn="strong_wolfe")
+    places_P = np.arange(num_positions)
+    free_energy = float(np.median(np.logaddexp.reduce(logits_KPL.mean(axis=0), axis=1)))
 
-    def loss() -> torch.Tensor:
-        fused_PL = torch.einsum("k,kpl->pl", scale_logits_K.softmax(dim=0), logits) / log_temperature.exp()
-        if not has_idle_class:
-            fused_PL = torch.cat([fused_PL, background.expand(num_positions, 1)], dim=1)
-        penalty = _WEIGHT_DECAY * (log_temperature.square() + scale_logits_K.square().sum())
-        return torch.nn.functional.cross_entropy(fused_PL, labels) + penalty
+    def calibration(parameters: Floats) -> Calibration:
+        weights_K = np.exp(parameters[2:] - parameters[2:].max())
+        return Calibration(
+            temperature=float(np.exp(parameters[0])),
+            background_logit=None if has_idle_class else float(parameters[1]),
+            scale_weights=tuple((weights_K / weights_K.sum()).tolist()),
+            stride_frames=stride_frames,
+        )
 
-    def step() -> float:
-        optimiser.zero_grad()
-        value = loss()
-        value.backward()  # type: ignore[no-untyped-call]
-        return float(value.detach())
+    def loss(parameters: Floats) -> float:
+        probabilities_PA = calibration(parameters).probabilities(logits_KPL, np.ones((num_scales, num_positions)))
+        likelihood_P = np.log(np.maximum(probabilities_PA[places_P, labels_P], 1e-12))
+        # Bounds and a little decay, because for a model that is never wrong the best temperature is 0.
+        return float(-likelihood_P.mean() + _WEIGHT_DECAY * (parameters[0] ** 2 + (parameters[2:] ** 2).sum()))
 
-    optimiser.step(step)
-    return Calibration(
-        temperature=float(log_temperature.detach().exp()),
-        background_logit=None if has_idle_class else float(background.detach()),
-        scale_weights=tuple(scale_logits_K.detach().softmax(dim=0).tolist()),
-        stride_frames=stride_frames,
-    )
+    start = np.array([0.0, free_energy, *np.zeros(num_scales)])
+    bounds = [(-5.0, 5.0), (None, None), *[(-10.0, 10.0)] * num_scales]
+    return calibration(minimize(loss, start, method="L-BFGS-B", bounds=bounds).x)
 
 
 def expected_calibration_error(probabilities_PA: NDArray[np.floating], labels_P: NDArray[np.int64]) -> float:

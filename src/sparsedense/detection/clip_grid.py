@@ -1,16 +1,16 @@
 """Which clips of a long video there are to compute: a grid of cells at several temporal scales.
 
 A tick is one kept frame: a clip of the finest scale takes T ticks that follow each other, one of the next scale every
-second tick, then every fourth. The cells of a scale tile the video, a quarter of a clip each; the clip of a cell has the
-cell in its middle.
+second tick, then every fourth. The cells of a scale tile the video, a quarter of a clip each; the clip of a cell has
+the cell in its middle.
 
     ticks           . . . . . . . . . . . . . . . . . . . .
     cells, scale 0  |_____|_____|_____|_____|_____|_____|     T = 8: two ticks a cell
     clip of cell 3            x x x x X X x x
     cells, scale 1  |___________|___________|___________|
 
-The skim takes every fourth cell of all scales but the finest, so that its clips lie end to end; exhaustive scanning takes
-every cell of every scale. Shapes: T frames of a clip, N cells.
+The skim takes every fourth cell of all scales but the finest, so that its clips lie end to end; exhaustive scanning
+takes every cell of every scale. Shapes: T frames of a clip, N cells.
 """
 
 from dataclasses import dataclass

@@ -4,9 +4,9 @@
     |  emitted  |   zoomed      |   skimmed     |   read  |
                 |<--------- frames that are held -------->|
 
-The video is read once, window by window. The skim computes sparse clips of a window; the zoom, one window behind it, adds
-the clips where what the skim says is unsure or changes. Frames are forgotten as soon as no clip can need them, and scores
-as soon as they are given out, so memory does not depend on the length of the video.
+The video is read once, window by window. The skim computes sparse clips of a window; the zoom, one window behind it,
+adds the clips where what the skim says is unsure or changes. Frames are forgotten as soon as no clip can need them, and
+scores as soon as they are given out, so memory does not depend on the length of the video.
 
 Shapes: K scales, P positions of the finest scale, L classes, A = classes with background, B clips of a batch, T frames.
 """
@@ -83,6 +83,8 @@ class ScanSettings:
         stride_frames: frames of the video between two ticks of the grid, at least 1.
         effort: from 0, the skim alone, to 1, every clip of the grid; between, the most uncertain share of the others.
         batch_size: clips that go through the network at a time.
+        scale_weights: what each scale counts for in the probabilities; clips of scales that count for little are
+            computed last. None where all count alike.
 
     Raises:
         ValueError: a value that cannot be.
@@ -92,6 +94,7 @@ class ScanSettings:
     stride_frames: float
     effort: float = DEFAULT_EFFORT
     batch_size: int = 16
+    scale_weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.stride_frames < 1 or not 0 <= self.effort <= 1 or self.batch_size < 1:
@@ -99,6 +102,17 @@ class ScanSettings:
                 f"stride_frames ({self.stride_frames}) must be at least 1, effort ({self.effort}) in 0..1 and "
                 f"batch_size ({self.batch_size}) at least 1"
             )
+        if self.scale_weights is not None and len(self.scale_weights) != self.grid.num_scales:
+            raise ValueError(
+                f"{len(self.scale_weights)} scale_weights for {self.grid.num_scales} scales; use the number of scales "
+                "that the model was calibrated for, or calibrate again"
+            )
+
+    @property
+    def scale_values(self) -> Floats:
+        """What a clip of each scale is worth (K,), that of the best scale 1."""
+        weights_K = np.array(self.scale_weights or (1.0,) * self.grid.num_scales)
+        return np.asarray(weights_K / weights_K.max())
 
 
 class Scan:
@@ -169,7 +183,8 @@ class Scan:
             first_fine = (cells * self._grid.hop_ticks(scale)) // self._grid.hop_ticks(0) - fine[0]
             covered = np.diff(np.append(first_fine, len(fine)))
             is_open = ~rows.knows(cells)
-            values.append((np.add.reduceat(uncertainty_P, first_fine) / covered)[is_open])
+            mean = np.add.reduceat(uncertainty_P, first_fine) / covered
+            values.append(self._settings.scale_values[scale] * mean[is_open])
             places += [(scale, cell) for cell in cells[is_open].tolist()]
         self._compute(choose(np.concatenate(values), places, self._settings.effort))
 
@@ -180,7 +195,7 @@ class Scan:
         ordered_PA = np.sort(self._probabilities(*self._at(centres)), axis=1)
         margin_P = ordered_PA[:, -1] - ordered_PA[:, -2] if ordered_PA.shape[1] > 1 else ordered_PA[:, -1]
         before_PA, after_PA = (self._probabilities(*self._at(centres + side * reach)) for side in (-1, 1))
-        return np.maximum(1 - margin_P, np.abs(after_PA - before_PA).sum(axis=1) / 2)
+        return np.asarray(np.maximum(1 - margin_P, np.abs(after_PA - before_PA).sum(axis=1) / 2))
 
     def _at(self, ticks: Floats) -> tuple[Floats, Floats]:
         """Logits (K, P, L) and their presence (K, P) at times."""
@@ -284,5 +299,4 @@ class _HeldFrames:
         """Where cells of the finest scale begin, and where the last one ends; earlier ones are forgotten."""
         hop = self.settings.grid.hop_ticks(0)
         end = self._tick_seconds.get((int(cells[-1]) + 1) * hop, self.counts.duration_seconds)
-        edges = np.array([*(self._tick_seconds.pop(cell * hop) for cell in cells.tolist()), end])
-        return edges
+        return np.array([*(self._tick_seconds.pop(cell * hop) for cell in cells.tolist()), end])

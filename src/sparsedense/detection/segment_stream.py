@@ -17,8 +17,8 @@ _QUIET_POSITIONS = 5  # so that a cut is not right beside an action
 class SegmentStream:
     """Finds segments in a growing curve.
 
-    When the part that is kept is full, it is cut where the least happens in its second half. An action that lasts longer
-    is found in pieces, which are joined where they touch the cut.
+    When the part that is kept is full, it is cut where the least happens in its second half. An action that lasts
+    longer is found in pieces, which are joined where they touch the cut.
 
     Args:
         labels: names of the classes.

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,6 +51,8 @@ class Thumbnails:
 
 
 def _small(frame_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    import cv2  # here: predicting needs it not, and it is slow to import
+
     height, width = frame_HWC.shape[:2]
     if height <= _HEIGHT:
         return frame_HWC.copy()

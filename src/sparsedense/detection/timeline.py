@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -60,12 +61,8 @@ def write_timeline(
     with mpl.rc_context(_STYLE):
         figure = _draw(segments, duration_seconds, thumbnails, title)
         with complete_file(path) as partial:
-            figure.savefig(
-                partial,
-                format=path.suffix.lower()[1:],
-                dpi=120,
-                metadata={"Date": None} if path.suffix.lower() == ".svg" else None,
-            )
+            metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
+            figure.savefig(partial, format=path.suffix.lower()[1:], dpi=120, metadata=metadata)
 
 
 def _draw(
@@ -110,10 +107,10 @@ def _rows(axes: Axes, segments: Sequence[DetectedSegment], labels: Sequence[str]
         axes.axhline(row, color=_GRID, linewidth=0.8, zorder=0)
     for each in sorted(segments, key=lambda each: each.score):
         row = labels.index(each.label)
-        colour = _COLOURS[row % len(_COLOURS)]
+        colour = _faded(_COLOURS[row % len(_COLOURS)], _FAINTEST + (1 - _FAINTEST) * each.score)
         axes.barh(
             row, each.end_seconds - each.start_seconds, left=each.start_seconds, height=0.62, color=colour,
-            alpha=_FAINTEST + (1 - _FAINTEST) * each.score, linewidth=0, zorder=2,
+            linewidth=0, zorder=2,
         )  # fmt: skip
     if not labels:
         axes.text(duration_seconds / 2, 0, "nothing was found", ha="center", va="center", color=_MUTED)
@@ -127,6 +124,11 @@ def _rows(axes: Axes, segments: Sequence[DetectedSegment], labels: Sequence[str]
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(_MUTED)
+
+
+def _faded(colour: str, strength: float) -> tuple[float, ...]:
+    """A colour mixed with white; transparency would show the grid through the bars."""
+    return tuple(1 - strength * (1 - part) for part in to_rgb(colour))
 
 
 def _short(label: str, most: int = 22) -> str:

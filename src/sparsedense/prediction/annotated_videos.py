@@ -213,7 +213,7 @@ def calibrate(
         logits_KPL[:, known],
         labels_P[known],
         has_idle_class=idle is not None,
-        stride_frames=model.stride_frames(settings),
+        stride_frames=bare.stride_frames(settings),
     )
     presence_KP = np.ones(logits_KPL.shape[:2])
     after_PA = fitted.probabilities(logits_KPL, presence_KP)

@@ -3,7 +3,7 @@
 Shapes: K scales, P positions, L classes, B clips of a batch, T frames, S = the clip's size in pixels.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -57,12 +57,15 @@ class Detection:
         return len(self.segments)
 
 
+_NUM_SCALES = 3  # half of the training's stride, the stride itself, and twice it
+
+
 class DetectionOptions(TypedDict, total=False):
     """The fields of `DetectionSettings` as keywords."""
 
     effort: float
     stride_frames: float | None
-    num_scales: int
+    num_scales: int | None
     min_score: float | None
     fps: float | None
     batch_size: int
@@ -74,8 +77,8 @@ class DetectionSettings:
 
     Attributes:
         effort: from 0, the sparse skim alone, to 1, every clip.
-        stride_frames: of the finest clips; None takes that of the calibration or of the model's training.
-        num_scales: of clips, each of twice the stride of the one before.
+        stride_frames: of the finest clips; None takes that of the calibration, or half of the training's.
+        num_scales: of clips, each of twice the stride of the one before; None takes that of the calibration, or 3.
         min_score: segments with less are not reported; None takes that of the calibration.
         fps: frame rate of arrays and of files that do not tell.
         batch_size: clips that go through the network at a time.
@@ -86,7 +89,7 @@ class DetectionSettings:
 
     effort: float = DEFAULT_EFFORT
     stride_frames: float | None = None
-    num_scales: int = 3
+    num_scales: int | None = None
     min_score: float | None = None
     fps: float | None = None
     batch_size: int = 16
@@ -121,17 +124,25 @@ class LongVideoModel:
     training_stride_frames: float | None
 
     def stride_frames(self, settings: DetectionSettings) -> float:
-        """Stride of the finest clips.
+        """Stride of the finest clips; half of the training's if none was told, so that the skim has clips as trained.
 
         Raises:
             ValueError: neither the settings nor the model tell one.
         """
-        stride = settings.stride_frames or self.calibration.stride_frames or self.training_stride_frames
+        half_of_training = None if self.training_stride_frames is None else self.training_stride_frames / 2
+        stride = settings.stride_frames or self.calibration.stride_frames or half_of_training
         if stride is None:
             raise ValueError(
                 "the model file does not tell the stride of its clips in frames; give stride_frames (--stride-frames)"
             )
         return max(1.0, stride)
+
+    def num_scales(self, settings: DetectionSettings) -> int:
+        """How many scales of clips."""
+        calibrated = self.calibration.scale_weights
+        if settings.num_scales is not None:
+            return settings.num_scales
+        return _NUM_SCALES if calibrated is None else len(calibrated)
 
     @torch.inference_mode()
     def score(self, clips_BTHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -163,15 +174,21 @@ class LongVideo:
             UnreadableVideoError: no frame can be had.
             ValueError: the frame rate or the stride is not known.
         """
-        grid = ClipGrid(self._model.clips.length, self._settings.num_scales)
+        grid = ClipGrid(self._model.clips.length, self._model.num_scales(self._settings))
         stride_frames = self._model.stride_frames(self._settings)
-        scan_settings = ScanSettings(grid, stride_frames, self._settings.effort, self._settings.batch_size)
+        scan_settings = ScanSettings(
+            grid,
+            stride_frames,
+            self._settings.effort,
+            self._settings.batch_size,
+            self._model.calibration.scale_weights,
+        )
         with closing(self._pictures()) as pictures:
             scan = Scan(pictures, self._model.score, scan_settings, self._model.calibration.probabilities)
             self.counts = scan.counts
             yield from scan
 
-    def _pictures(self) -> Iterator[TimedPicture]:
+    def _pictures(self) -> Generator[TimedPicture, None, None]:
         media = self._source.media
         if media is None:
             raise UnreadableVideoError(self._source.name, self._source.problem or "there is nothing to read")

@@ -237,8 +237,8 @@ def test_missing_videos_are_named_in_parts_and_in_what_they_are_merged_to(tmp_pa
     (folder / "jester-v1-train.csv").write_text("1;No gesture\n9;Swiping Left\n")
     (folder / "jester-v1-validation.csv").write_text("2;No gesture\n")
     parts = [tmp_path / "part1", tmp_path / "part2"]
-    for number, part in enumerate(parts, start=1):
-        prepare(folder, part, dataset="jester", shard=f"{number}/2", workers=0)
+    for position, part in enumerate(parts, start=1):
+        prepare(folder, part, dataset="jester", shard=f"{position}/2", workers=0)
     merge_stores(parts, tmp_path / "merged")
     assert [read_missing(store) for store in (*parts, tmp_path / "merged")] == [["9"]] * 3
 
