@@ -182,10 +182,12 @@ class DrawSampler(Sampler[Draw]):
 
     def __iter__(self) -> Iterator[Draw]:
         turn, order = -1, self.video_ids
+        # An epoch's order is held while it lasts: in half the memory where the numbers allow it.
+        ids = self.video_ids.astype(np.min_scalar_type(self.video_ids.max()))
         for position in range(self.rank, self.draws_per_epoch, self.world_size):
             if position // len(self.video_ids) != turn:
                 turn = position // len(self.video_ids)
-                order = np.random.default_rng((self.seed, self.epoch, turn)).permutation(self.video_ids)
+                order = np.random.default_rng((self.seed, self.epoch, turn)).permutation(ids)
             yield Draw(int(order[position % len(self.video_ids)]), self.epoch, position)
 
 

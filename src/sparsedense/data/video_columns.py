@@ -21,6 +21,7 @@ from sparsedense.data.errors import StoreError
 from sparsedense.data.manifest import SCHEMA
 from sparsedense.data.splits import SPLITS
 
+_ROWS_AT_ONCE = 1 << 18
 _INTEGERS = (np.int8, np.int16, np.int32, np.int64)  # with a sign, so that a difference of two cannot turn over
 
 
@@ -70,14 +71,13 @@ class VideoColumns:
             StoreError: the manifest is missing, of another layout, or has a split that is not known.
         """
         with _open_manifest(store) as manifest:
-            heights, widths = (_narrow(_numbers(manifest, name)) for name in ("height", "width"))
-            size_codes, sizes = _coded_sizes(heights, widths)
-            run_starts, run_shards = _runs(_narrow(_numbers(manifest, "shard")))
+            size_codes, sizes = _coded_sizes(_numbers(manifest, "height"), _numbers(manifest, "width"))
+            run_starts, run_shards = _runs(_numbers(manifest, "shard"))
             return cls(
                 {
-                    "num_frames": _narrow(_numbers(manifest, "num_frames")),
-                    "label_id": _narrow(_numbers(manifest, "label_id")),
-                    "index_start": _narrow(_numbers(manifest, "index_start")),
+                    "num_frames": _numbers(manifest, "num_frames"),
+                    "label_id": _numbers(manifest, "label_id"),
+                    "index_start": _numbers(manifest, "index_start"),
                     "split": _codes(manifest, "split", SPLITS, store),
                     "readable": _codes(manifest, "status", ("rejected", "ok"), store).view(np.bool_),
                     "size": size_codes,
@@ -153,21 +153,32 @@ def _open_manifest(store: Path) -> pq.ParquetFile:
 
 
 def _numbers(manifest: pq.ParquetFile, name: str) -> NDArray[Any]:
-    return np.asarray(manifest.read(columns=[name])[name].to_numpy())
+    """A column of integers in the smallest type that holds them; no wider copy of it is ever whole in memory."""
+    groups = (manifest.metadata.row_group(number) for number in range(manifest.num_row_groups))
+    statistics = [group.column(SCHEMA.names.index(name)).statistics for group in groups if group.num_rows]
+    if any(each is None or not each.has_min_max for each in statistics):
+        low, high = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+    else:
+        low, high = (
+            (min(each.min for each in statistics), max(each.max for each in statistics)) if statistics else (0, 0)
+        )
+    column = np.empty(manifest.metadata.num_rows, dtype=_fitting(low, high))
+    first = 0
+    for batch in manifest.iter_batches(batch_size=_ROWS_AT_ONCE, columns=[name]):
+        column[first : first + len(batch)] = batch.column(0).to_numpy()
+        first += len(batch)
+    return column
 
 
-def _narrow(column: NDArray[Any]) -> NDArray[Any]:
-    """The same integers in the smallest type that holds them."""
-    low, high = (int(column.min()), int(column.max())) if column.size else (0, 0)
-    fitting = next(kind for kind in _INTEGERS if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
-    return column.astype(fitting)
+def _fitting(low: int, high: int) -> type[np.signedinteger[Any]]:
+    return next(kind for kind in _INTEGERS if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
 
 
 def _codes(manifest: pq.ParquetFile, name: str, known: tuple[str, ...], store: Path) -> NDArray[np.int8]:
     """Positions of a text column's values in a list, found without making Python strings."""
     codes = np.empty(manifest.metadata.num_rows, dtype=np.int8)
     first = 0
-    for batch in manifest.iter_batches(batch_size=1 << 18, columns=[name]):
+    for batch in manifest.iter_batches(batch_size=_ROWS_AT_ONCE, columns=[name]):
         found = pc.index_in(batch.column(0), value_set=pa.array(known))
         if found.null_count:
             wrong = batch.column(0).filter(found.is_null())[0]
@@ -182,10 +193,18 @@ def _codes(manifest: pq.ParquetFile, name: str, known: tuple[str, ...], store: P
 
 def _coded_sizes(heights: NDArray[Any], widths: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int32]]:
     """Heights and widths as positions in the list of the sizes that occur (S, 2): there are few."""
-    # Arrow finds the distinct values by hashing; numpy would sort all of them.
-    coded = pa.array(heights.astype(np.int64) << 32 | widths).dictionary_encode()
-    unique = coded.dictionary.to_numpy()
-    return _narrow(coded.indices.to_numpy()), np.stack([unique >> 32, unique & 0xFFFFFFFF], axis=1).astype(np.int32)
+    unique: list[int] = []
+    codes = np.empty(len(heights), dtype=np.int32)
+    for first in range(0, len(heights), _ROWS_AT_ONCE):
+        some = slice(first, first + _ROWS_AT_ONCE)
+        # Arrow finds the distinct values by hashing; numpy would sort all of them.
+        coded = pa.array(heights[some].astype(np.int64) << 32 | widths[some]).dictionary_encode()
+        unique += sorted(set(coded.dictionary.to_pylist()) - set(unique))
+        position = {size: number for number, size in enumerate(unique)}
+        translated = np.array([position[size] for size in coded.dictionary.to_pylist()], dtype=np.int32)
+        codes[some] = translated[coded.indices.to_numpy()]
+    sizes = np.array([(size >> 32, size & 0xFFFFFFFF) for size in unique], dtype=np.int32).reshape(-1, 2)
+    return codes.astype(_fitting(0, len(unique))), sizes
 
 
 def _runs(shards: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
