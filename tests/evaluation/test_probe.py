@@ -135,9 +135,9 @@ def test_each_clip_is_read_and_computed_once(squares: FrameStore, monkeypatch: p
     model, reads, seen = tiny_recogniser(), [], []
     real_read = FrameStore.read
 
-    def spy(self: FrameStore, video_id: int, indices: NDArray[np.int64]) -> Tensor:
+    def spy(self: FrameStore, video_id: int, indices: NDArray[np.int64], **options: Any) -> Tensor:
         reads.append(video_id)
-        return real_read(self, video_id, indices)
+        return real_read(self, video_id, indices, **options)
 
     monkeypatch.setattr(FrameStore, "read", spy)
     model.encoder.register_forward_pre_hook(lambda _module, inputs: seen.append(len(inputs[0])))

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,9 +85,9 @@ def test_clips_are_read_once_for_all_corruptions(squares: FrameStore, monkeypatc
     gallery, reads, steps = gallery_of(networks, squares), [], []
     real_read = FrameStore.read
 
-    def spy(self: FrameStore, video_id: int, indices: NDArray[np.int64]) -> Tensor:
+    def spy(self: FrameStore, video_id: int, indices: NDArray[np.int64], **options: Any) -> Tensor:
         reads.append(video_id)
-        return real_read(self, video_id, indices)
+        return real_read(self, video_id, indices, **options)
 
     monkeypatch.setattr(FrameStore, "read", spy)
     robustness(
