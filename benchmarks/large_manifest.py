@@ -200,6 +200,21 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def judge(found: dict[str, dict[str, float]]) -> bool:
+    """Print the figures of both ways to start workers; whether they keep to the limits."""
+    header = ("workers", "import s", "choose s", "1st batch s", "main MB", "resident MB", "a worker MB")
+    names = ("import_seconds", "choose_seconds", "first_batch_seconds", "main_mb", "main_resident_mb", "worker_mb")
+    print("".join(f"{title:>13}" for title in header))
+    met = True
+    for method, values in found.items():
+        met &= method == "spawn" or values["seconds"] <= MOST_SECONDS
+        met &= values["main_mb"] <= MOST_MAIN_MB and values["worker_mb"] <= MOST_WORKER_MB
+        print(f"{method:>13}" + "".join(f"{values[name]:>13.1f}" for name in names))
+    limits = f"{MOST_SECONDS:.0f} s (forked), {MOST_MAIN_MB:.0f} MB, {MOST_WORKER_MB:.0f} MB"
+    print(f"limits: {limits}: {'met' if met else 'EXCEEDED'}")
+    return met
+
+
 def main() -> int:
     """Measure, print, and return 1 where a limit is exceeded."""
     arguments = parse_arguments()
@@ -219,20 +234,7 @@ def main() -> int:
         found = {method: in_process("--begin", str(store), method, *count) for method in ("fork", "spawn")}
     found["spawn"]["worker_mb"] -= torch_mb
     print(f"{arguments.videos:,} videos, manifest of {size_mb:.0f} MB; torch alone {torch_mb:.0f} MB")
-    print(
-        f"{'workers':<10}{'import s':>10}{'choose s':>10}{'1st batch s':>12}{'main MB':>10}{'(resident)':>13}{'a worker MB':>13}"
-    )
-    met = True
-    for method, values in found.items():
-        met &= method == "spawn" or values["seconds"] <= MOST_SECONDS
-        met &= values["main_mb"] <= MOST_MAIN_MB and values["worker_mb"] <= MOST_WORKER_MB
-        times = "{import_seconds:>10.1f}{choose_seconds:>10.1f}{first_batch_seconds:>12.1f}".format(**values)
-        print(
-            f"{method:<10}{times}{values['main_mb']:>10.0f}{values['main_resident_mb']:>13.0f}{values['worker_mb']:>13.0f}"
-        )
-    print(
-        f"limits: {MOST_SECONDS:.0f} s, {MOST_MAIN_MB:.0f} MB, {MOST_WORKER_MB:.0f} MB: {'met' if met else 'EXCEEDED'}"
-    )
+    met = judge(found)
     if arguments.json:
         arguments.json.write_text(json.dumps({"videos": arguments.videos, **found}, indent=2) + "\n")
     return 0 if met else 1

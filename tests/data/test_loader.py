@@ -164,6 +164,16 @@ def test_a_sample_does_not_depend_on_workers(squares: FrameStore) -> None:
             assert torch.equal(alone[key], shared[key]), key  # type: ignore[literal-required]
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_may_be_forked_or_spawned(squares: FrameStore, method: str) -> None:
+    sampler = DrawSampler(pool(squares), draws_per_epoch=8, seed=5)
+    expected = list(training_loader(training_clips(squares), sampler, batch_size=4, num_workers=0))
+    loader = training_loader(training_clips(squares), sampler, batch_size=4, num_workers=1)
+    loader.multiprocessing_context = method
+    for one, other in zip(expected, loader, strict=True):
+        assert all(torch.equal(one[key], other[key]) for key in one)
+
+
 def test_a_sample_does_not_depend_on_order(squares: FrameStore) -> None:
     dataset = training_clips(squares)
     draws = [Draw(int(video), 3, position) for position, video in enumerate(pool(squares)[:4])]
@@ -235,6 +245,14 @@ def test_a_fraction_takes_a_fresh_part_each_epoch() -> None:
     assert len(set(parts)) == 60
     assert set(times) == set(range(40))
     assert max(times.values()) < 30, "15 on average"
+
+
+@given(count=st.integers(1, 300), draws=st.integers(1, 700))
+def test_draws_do_not_depend_on_how_the_ids_are_held(count: int, draws: int) -> None:
+    ids = 3 * np.arange(count)
+    drawn = [draw.video_id for draw in DrawSampler(ids, draws_per_epoch=draws, seed=4)]
+    rounds = [np.random.default_rng((4, 0, turn)).permutation(ids) for turn in range(-(-draws // count))]
+    assert drawn == np.concatenate(rounds)[:draws].tolist()
 
 
 def test_orders_differ_by_seed_and_epoch() -> None:

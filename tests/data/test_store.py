@@ -40,6 +40,10 @@ def test_videos_are_selected_by_split_length_and_label(store: FrameStore) -> Non
     assert set(store.videos(labelled=True)) == set(store.videos(split=["train", "val", "test"]))
     assert set(store.videos(min_frames=25)) == {video for video in every if store.num_frames[video] >= 25}
     assert len(store.videos(split="val")) == 0
+    assert store.splits_present == ("test", "train", "unlabelled")
+    for choice in ({}, {"split": "train"}, {"labelled": False}, {"min_frames": 25}):
+        assert store.count_videos(**choice) == len(store.videos(**choice))
+    assert store.lengths_frames().tolist() == store.num_frames[every].tolist()
     with pytest.raises(ValueError, match="split 'dev' is not known; use train, val, test, unlabelled"):
         store.videos(split="dev")
 

@@ -117,10 +117,11 @@ class TrainingClips(Dataset[_Sample]):
         """Clips (V, T, size, size, C) of a video, cropped and resized."""
         indices, size = wanted_VT.reshape(-1), self.clips.size
         height, width = self.store.frame_size(video_id)
-        boxes = [random_crop_box(height, width, self.augment, rng) for _ in wanted_VT]
         if self.augment.shared_crop:
-            resized = resize_frames(self.store.read(video_id, indices, window=boxes[0]), size)
+            box = random_crop_box(height, width, self.augment, rng)
+            resized = resize_frames(self.store.read(video_id, indices, window=box), size)
         else:
+            boxes = [random_crop_box(height, width, self.augment, rng) for _ in wanted_VT]
             clips = self.store.read(video_id, indices).chunk(len(wanted_VT), dim=1)
             parts = [crop_and_resize(clip, box, size) for clip, box in zip(clips, boxes, strict=True)]
             resized = torch.cat(parts, dim=1)

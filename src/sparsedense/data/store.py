@@ -139,7 +139,17 @@ class FrameStore:
         Raises:
             ValueError: a split is not known.
         """
-        chosen = self._columns.readable & (self._columns.num_frames >= min_frames)
+        return np.flatnonzero(self._chosen(split, min_frames, labelled))
+
+    def count_videos(
+        self, *, split: str | Sequence[str] | None = None, min_frames: int = 0, labelled: bool | None = None
+    ) -> int:
+        """How many videos `videos` gives for the same arguments, without the list of them."""
+        return int(np.count_nonzero(self._chosen(split, min_frames, labelled)))
+
+    def _chosen(self, split: str | Sequence[str] | None, min_frames: int, labelled: bool | None) -> NDArray[np.bool_]:
+        chosen: NDArray[np.bool_] = self._columns.num_frames >= min_frames
+        chosen &= self._columns.readable
         if split is not None:
             wanted = [split] if isinstance(split, str) else list(split)
             unknown = sorted(set(wanted) - set(SPLITS))
@@ -149,7 +159,7 @@ class FrameStore:
             chosen &= in_wanted[self._columns.split_codes]
         if labelled is not None:
             chosen &= (self._columns.label_ids >= 0) == labelled
-        return np.flatnonzero(chosen)
+        return chosen
 
     def frame_size(self, video_id: int) -> tuple[int, int]:
         """Height and width of a video's frames in pixels."""
@@ -159,6 +169,10 @@ class FrameStore:
     def length_frames(self, video_id: int) -> int:
         """Frames of one video; 0 for a rejected file."""
         return int(self._columns.num_frames[video_id])
+
+    def lengths_frames(self) -> NDArray[np.integer[Any]]:
+        """Frames of each video that can be read, in the order of `videos()`."""
+        return self._columns.num_frames[self._columns.readable]
 
     def label_id(self, video_id: int) -> int:
         """Position of one video's label in `class_names`; -1 where unknown."""
@@ -257,21 +271,24 @@ class FrameStore:
 
 def _read_jpeg(shard: MappedShard, place: FramePlace, indices: NDArray[np.int64], box: CropBox) -> NDArray[np.uint8]:
     frames = np.empty((len(indices), box.height, box.width, 3), dtype=np.uint8)
-    whole = (box.height, box.width) == (place.height, place.width)
     # A window is cut out of a frame that is still in the processor's cache; whole frames are decoded into their place.
-    frame = frames[0] if whole else np.empty((place.height, place.width, 3), dtype=np.uint8)
+    whole = (box.height, box.width) == (place.height, place.width)
+    frame = np.empty((place.height, place.width, 3), dtype=np.uint8)
+    # A row's pixels and colours as one axis: numpy copies long rows faster than many triples.
+    windows = frames.reshape(len(indices), box.height, 3 * box.width)
+    window = frame.reshape(place.height, 3 * place.width)
+    window = window[box.top : box.top + box.height, 3 * box.left : 3 * (box.left + box.width)]
     first_positions: dict[int, int] = {}
     spans = shard.spans[indices + place.index_start].tolist()
     for position, (index, (start, length)) in enumerate(zip(indices.tolist(), spans, strict=True)):
         decoded = first_positions.setdefault(index, position)
         if decoded != position:
             frames[position] = frames[decoded]
-            continue
-        if whole:
-            frame = frames[position]
-        simplejpeg.decode_jpeg(shard.data[start : start + length], "RGB", buffer=frame)
-        if not whole:
-            frames[position] = frame[box.top : box.top + box.height, box.left : box.left + box.width]
+        elif whole:
+            simplejpeg.decode_jpeg(shard.data[start : start + length], "RGB", buffer=frames[position])
+        else:
+            simplejpeg.decode_jpeg(shard.data[start : start + length], "RGB", buffer=frame)
+            windows[position] = window
     return frames
 
 

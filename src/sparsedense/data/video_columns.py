@@ -142,7 +142,7 @@ def _from_shared(shared: dict[str, torch.Tensor]) -> VideoColumns:
 def _open_manifest(store: Path) -> pq.ParquetFile:
     path = store / "manifest.parquet"
     try:
-        manifest = pq.ParquetFile(path, memory_map=True)
+        manifest = pq.ParquetFile(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise StoreError(f"{path} cannot be read ({error}); make the store again with `sparsedense prepare`") from error
     if manifest.schema_arrow.names != SCHEMA.names:

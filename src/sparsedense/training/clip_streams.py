@@ -62,7 +62,7 @@ def video_pools(store: FrameStore, experiment: Experiment, phase: Phase) -> Vide
         everything=everything,
         labelled=labelled,
         validation=store.videos(split="val", labelled=True),
-        too_short=len(store.videos(split=training)) - len(everything),
+        too_short=store.count_videos(split=training) - len(everything),
         list_mismatches=left_out,
     )
     needed = {"training": everything} if phase is Phase.PRETRAIN else {"labelled training": pools.labelled}

@@ -50,12 +50,12 @@ def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> Path | Non
 
 def describe_store(store: FrameStore) -> dict[str, Any]:
     """Name, size of frames and counts of a store, as written to `environment.json` and to the model file."""
-    splits = {split: len(store.videos(split=split)) for split in store.splits_present}
+    splits = {split: store.count_videos(split=split) for split in store.splits_present}
     return {
         "name": store.path.name,
         "short_side": store.short_side,
-        "videos": len(store.videos()),
-        "median_frames": float(np.median(store.num_frames[store.videos()])),
+        "videos": store.count_videos(),
+        "median_frames": float(np.median(store.lengths_frames())),
         "classes": len(store.class_names),
         "splits": splits,
     }
