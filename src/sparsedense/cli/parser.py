@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from sparsedense.config import Experiment
@@ -18,7 +18,7 @@ class TrainingArguments:
     store: Path
     out: Path
     init: str | None
-    resume: bool
+    resume: bool | Literal["auto"]
     overwrite: bool
     experiment: "Experiment"
 
@@ -30,6 +30,7 @@ def parse_function(
     *,
     skip: Collection[str] = (),
     several: tuple[str, str] | None = None,
+    optional: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
     """Arguments of a function from the command line: required ones by position, others as flags.
 
@@ -41,16 +42,19 @@ def parse_function(
         arguments: what the user wrote behind it.
         skip: parameters that are not the user's.
         several: name and help of the parameter that takes all further words, at least one.
+        optional: name and help of the path that may follow by position.
     """
     from jsonargparse import ArgumentParser
 
     parameters = inspect.signature(function).parameters
     parser = ArgumentParser(prog=f"sparsedense {command}", description=(function.__doc__ or "").splitlines()[0])
     out_is_flag = list(parameters)[1:2] == ["out"]
-    own: set[str | int] = {*skip, *(["out"] if out_is_flag else []), *([several[0]] if several else [])}
+    own: set[str | int] = {*skip, *(["out"] if out_is_flag else []), *(each[0] for each in (several, optional) if each)}
     parser.add_function_arguments(function, as_positional=True, skip=own)
     if several:
         parser.add_argument(several[0], nargs="+", type=str, help=several[1])
+    if optional:
+        parser.add_argument(optional[0], nargs="?", type=Path, default=None, help=optional[1])
     if out_is_flag:
         parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     kinds = {name: inspect.formatannotation(parameter.annotation) for name, parameter in parameters.items()}
@@ -85,10 +89,15 @@ def parse_training(phase: str, about: str, arguments: Sequence[str]) -> Training
     )
     if phase != "pretrain":
         parser.add_argument("--init", type=str, default=None, help="model file to start from, or `kinetics`")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
+    parser.add_argument(
+        "--resume",
+        type=bool | Literal["auto"],
+        default=False,
+        help="go on from the last checkpoint in --out; `auto` starts anew where there is none",
+    )
     parser.add_argument("--overwrite", action="store_true", help="delete the run that is in --out")
     parser.add_class_arguments(Experiment, as_group=False)
-    parsed = vars(parser.instantiate(parser.parse_args(_with_recipe(_normalised(arguments)))))
+    parsed = vars(parser.instantiate(parser.parse_args(_with_recipe(_normalised(arguments, {"resume"})))))
     own = {name: parsed.pop(name, None) for name in ("store", "out", "init", "resume", "overwrite")}
     parsed.pop("recipe")
     return TrainingArguments(**own, experiment=Experiment(**parsed))
@@ -103,7 +112,7 @@ def _normalised(arguments: Sequence[str], flags: Collection[str] = ()) -> list[s
             continue
         name, equals, value = argument.removeprefix("--").partition("=")
         name = name.replace("-", "_")
-        told = equals or arguments[position + 1 : position + 2] in (["true"], ["false"])
+        told = equals or arguments[position + 1 : position + 2] in (["true"], ["false"], ["auto"])
         if name in flags and not told:
             equals, value = "=", "true"
         normalised.append(f"--{name}{equals}{value}")
