@@ -15,7 +15,8 @@ from sparsedense.evaluation.inference import clip_outputs, video_features
 from sparsedense.models.model_file import save_model
 from sparsedense.models.recogniser import Recogniser
 from sparsedense.prediction.answers import Prediction
-from sparsedense.prediction.video_recogniser import NoClassesError, VideoRecogniser, load_model
+from sparsedense.prediction.video_model import NoClassesError
+from sparsedense.prediction.video_recogniser import VideoRecogniser, load_model
 from sparsedense.video.errors import UnreadableVideoError
 from sparsedense.video.read import stream_frames
 from tests.conftest import HEIGHT, MOTIONS

@@ -36,12 +36,13 @@ def predict(arguments: Sequence[str]) -> int:
         every_seconds: float = 1.0,
         batch_size: int = 16,
         num_threads: int | None = None,
+        runtime: str = "auto",
         device: str = "auto",
     ) -> int:
         """Tell the most probable actions of each video. The exit status is 3 if some could not be read, 1 if none.
 
         Args:
-            model: `model.safetensors` of a fine-tuned run.
+            model: `model.safetensors` of a fine-tuned run, or what `sparsedense export` made of it.
             videos: what to read.
             top_k: how many classes to tell.
             clips_per_video: evenly spaced clips a video, whose probabilities are averaged; 3 if not given, and 1 with
@@ -54,15 +55,17 @@ def predict(arguments: Sequence[str]) -> int:
             every_seconds: with --live, the time between lines.
             batch_size: clips that go through the network at a time.
             num_threads: videos decoded at a time; one a core if not given.
+            runtime: `torch`, `torch-export`, `onnx` or `openvino`; `auto` decides by the ending of the model.
             device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
         """
-        from sparsedense.prediction.video_recogniser import DEFAULT_CLIPS_PER_VIDEO, load_model
+        from sparsedense.export.exported_model import open_model
+        from sparsedense.prediction.video_model import DEFAULT_CLIPS_PER_VIDEO
 
         if top_k < 1:
             raise ValueError(f"--top-k ({top_k}) must be at least 1")
         if live and (len(videos) != 1 or csv is not None):
             raise ValueError("--live takes one URL or camera, and no --csv; use --json for one object a line")
-        recogniser = load_model(model, device=device)
+        recogniser = open_model(model, runtime=runtime, device=device)
         recogniser.check_classes()
         if live:
             predictions = recogniser.predict_live(
@@ -123,25 +126,27 @@ def embed(arguments: Sequence[str]) -> int:
         clips_per_video: int = 3,
         batch_size: int = 16,
         num_threads: int | None = None,
+        runtime: str = "auto",
         device: str = "auto",
     ) -> int:
         """Write a row of features for each video. The exit status is 3 if some could not be read, 1 if none.
 
         Args:
-            model: `model.safetensors` of a run; it needs no classes.
+            model: `model.safetensors` of a run, which needs no classes, or what `sparsedense export` made of it.
             videos: what to read.
             out: file to write; its ending decides the format: .npz and .parquet hold the names of the videos too, those
                 of .npy are written to a text file beside it.
             clips_per_video: evenly spaced clips a video, whose features are averaged.
             batch_size: clips that go through the network at a time.
             num_threads: videos decoded at a time; one a core if not given.
+            runtime: `torch`, `torch-export`, `onnx` or `openvino`; `auto` decides by the ending of the model.
             device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
         """
+        from sparsedense.export.exported_model import open_model
         from sparsedense.prediction.output import check_feature_format, write_features
-        from sparsedense.prediction.video_recogniser import load_model
 
         check_feature_format(out)
-        recogniser = load_model(model, device=device)
+        recogniser = open_model(model, runtime=runtime, device=device)
         with progress_where_long("embed", videos) as advance:
             embeddings = recogniser.embed(
                 videos,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsedense.data.sampling import evaluation_clips, min_frames_for
+from sparsedense.data.sampling import centre_view_pair, evaluation_clips, min_frames_for
 
 
 @dataclass(frozen=True)
@@ -56,3 +56,9 @@ class ClipConfig:
         """Frame indices (num_clips, T) of the clips that a video is judged by."""
         stride_frames = self.evaluation_stride_frames or num_frames / (self.length * self.skip_ratio)
         return evaluation_clips(num_frames, clip_length=self.length, stride_frames=stride_frames, num_clips=num_clips)
+
+    def sparse_evaluation_indices(self, num_frames: int) -> NDArray[np.int64]:
+        """Frame indices (T,) of the clip that spans a video; of one too short for it, those of its evaluation clip."""
+        if num_frames < self.length:
+            return self.evaluation_indices(num_frames, 1)[0]
+        return centre_view_pair(num_frames, clip_length=self.length, skip_ratio=self.skip_ratio).sparse

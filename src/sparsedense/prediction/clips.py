@@ -36,11 +36,26 @@ class ClipForm:
         clips: the clips that the model was trained on.
         short_side: shorter side in pixels that frames are scaled down to before they are cropped.
         clips_per_video: evenly spaced clips a video.
+        view: `dense` takes these clips, `sparse` the one clip that spans the video.
+
+    Raises:
+        ValueError: the view is neither.
     """
 
     clips: ClipConfig
     short_side: int
     clips_per_video: int
+    view: str = "dense"
+
+    def __post_init__(self) -> None:
+        if self.view not in ("dense", "sparse"):
+            raise ValueError(f"view ({self.view!r}) must be 'dense' or 'sparse'")
+
+    def indices(self, num_frames: int) -> NDArray[np.int64]:
+        """Frame indices (M, T) of the clips of a video."""
+        if self.view == "sparse":
+            return self.clips.sparse_evaluation_indices(num_frames)[None]
+        return self.clips.evaluation_indices(num_frames, self.clips_per_video)
 
 
 @dataclass(frozen=True)
@@ -86,7 +101,7 @@ def read_clips(source: VideoSource, form: ClipForm, stop: Event | None = None) -
         return _array_clips(media, form)
     num_frames = _expected_frames(media)
     for _ in range(_MOST_DECODINGS):
-        indices_MT = form.clips.evaluation_indices(max(num_frames, 1), form.clips_per_video)
+        indices_MT = form.indices(max(num_frames, 1))
         decoded = _decode(media, np.unique(indices_MT), form, stop or Event())
         if decoded.num_frames == num_frames:
             return assemble_clips(indices_MT, decoded.frames, decoded.num_frames, decoded.damage)
@@ -127,7 +142,7 @@ def _decode(media: Path | str, wanted: NDArray[np.int64], form: ClipForm, stop: 
 
 
 def _array_clips(frames_THWC: NDArray[np.uint8], form: ClipForm) -> VideoClips:
-    indices_MT = form.clips.evaluation_indices(len(frames_THWC), form.clips_per_video)
+    indices_MT = form.indices(len(frames_THWC))
     height, width = frames_THWC.shape[1:3]
     scale = FrameScaler(width, height, short_side=form.short_side)
     frames = {

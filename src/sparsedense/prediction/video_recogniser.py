@@ -1,51 +1,24 @@
-"""The object that `sparsedense.load_model` gives: a recogniser that takes videos.
+"""The object that `sparsedense.load_model` gives: a recogniser that takes videos."""
 
-    model = sparsedense.load_model("model.safetensors")
-    model.predict("clip.mp4").label
-    model.predict(["a.mp4", "videos/", "more/*.avi"])    # a list in, a list out
-    model.embed(["a.mp4", "b.mp4"]).features_ND
-    for segment in model.detect("hour.mp4"):             # what happens when
-        print(segment.start_seconds, segment.end_seconds, segment.label, segment.score)
-
-Shapes: L classes, N videos, D features.
-"""
-
-import os
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Unpack, overload
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sparsedense.data.clip_config import ClipConfig
 from sparsedense.detection.calibration import Calibration, calibration_of
+from sparsedense.detection.trained_head import TrainedHead, read_head
 from sparsedense.models import model_file
 from sparsedense.models.recogniser import Recogniser
-from sparsedense.prediction.answers import Embeddings, LivePrediction, Prediction
-from sparsedense.prediction.batches import VideoOutput, video_outputs
-from sparsedense.prediction.clips import ClipForm
-from sparsedense.prediction.live import live_windows
-from sparsedense.prediction.long_videos import Detection, DetectionOptions, DetectionSettings, LongVideoModel, detect_in
-from sparsedense.prediction.read_ahead import read_ahead
-from sparsedense.prediction.sources import VideoLike, VideoList, VideoSource, open_sources
-from sparsedense.video.errors import UnreadableVideoError
+from sparsedense.prediction.video_model import VideoModel
 
-Progress = Callable[[int, int], None]
-
-DEFAULT_CLIPS_PER_VIDEO = 3
 _UNKNOWN_SHORT_SIDE = 128  # the default of `prepare`, for models that do not say what store they learnt from
-_MOST_THREADS = 8
 
 
-class NoClassesError(ValueError):
-    """A model that was trained without labels was asked for classes."""
-
-
-class VideoRecogniser(Recogniser):
+class VideoRecogniser(Recogniser, VideoModel):
     """A recogniser that reads videos itself.
 
     Args:
@@ -55,6 +28,7 @@ class VideoRecogniser(Recogniser):
         name: what errors call the model.
         calibration: how scores become probabilities in `detect`; without one, they are softmax's.
         training_stride_frames: stride of the clips that it was trained on, where that is known.
+        head: the learned head that `detect` uses; None where there is none.
     """
 
     def __init__(
@@ -65,6 +39,7 @@ class VideoRecogniser(Recogniser):
         name: str = "this model",
         calibration: Calibration | None = None,
         training_stride_frames: float | None = None,
+        head: TrainedHead | None = None,
     ) -> None:
         super().__init__(
             recogniser.encoder,
@@ -77,255 +52,32 @@ class VideoRecogniser(Recogniser):
         self.short_side, self.name = short_side, name
         self.calibration = calibration or Calibration()
         self.training_stride_frames = training_stride_frames
+        self.head = head
 
-    @overload
-    def predict(
-        self,
-        videos: VideoLike,
-        *,
-        clips_per_video: int = ...,
-        batch_size: int = ...,
-        num_threads: int | None = ...,
-        progress: Progress | None = ...,
-    ) -> Prediction: ...
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
 
-    @overload
-    def predict(
-        self,
-        videos: VideoList,
-        *,
-        clips_per_video: int = ...,
-        batch_size: int = ...,
-        num_threads: int | None = ...,
-        progress: Progress | None = ...,
-    ) -> list[Prediction]: ...
+    @property
+    def feature_dim(self) -> int:
+        """Numbers D of a feature vector."""
+        return self.encoder.feature_dim
 
-    def predict(
-        self,
-        videos: VideoLike | VideoList,
-        *,
-        clips_per_video: int = DEFAULT_CLIPS_PER_VIDEO,
-        batch_size: int = 16,
-        num_threads: int | None = None,
-        progress: Progress | None = None,
-    ) -> Prediction | list[Prediction]:
-        """Recognise the action of each video: probabilities averaged over evenly spaced clips.
-
-        Args:
-            videos: one file, http URL, `-` for standard input, or array of RGB frames (T, H, W, 3) in uint8, for one
-                prediction; or a list of these, of folders and of globs, for a list of predictions. In a list, a video
-                that cannot be read gives a prediction with an `error`.
-            clips_per_video: evenly spaced clips a video; `evaluate` takes 10.
-            batch_size: clips that go through the network at a time.
-            num_threads: videos decoded at a time; None takes one a core.
-            progress: called with videos done and videos in all.
-
-        Raises:
-            NoClassesError: the model was trained without labels.
-            UnreadableVideoError: the one video cannot be read.
-            TypeError, ValueError: the videos are none of what is listed, or a number is below 1.
-        """
-        self.check_classes()
-        outputs = self._outputs(videos, self._probabilities, clips_per_video, batch_size, num_threads, progress)
-        predictions = [self._prediction(output) for output in outputs]
-        if isinstance(videos, (list, tuple)):
-            return predictions
-        if predictions[0].error is not None:
-            raise UnreadableVideoError(predictions[0].video, predictions[0].error)
-        return predictions[0]
-
-    def embed(
-        self,
-        videos: VideoLike | VideoList,
-        *,
-        clips_per_video: int = DEFAULT_CLIPS_PER_VIDEO,
-        batch_size: int = 16,
-        num_threads: int | None = None,
-        progress: Progress | None = None,
-    ) -> Embeddings:
-        """Pooled features of each video, averaged over evenly spaced clips; needs no classes.
-
-        Args:
-            videos: as in `predict`.
-            clips_per_video: as in `predict`.
-            batch_size: as in `predict`.
-            num_threads: as in `predict`.
-            progress: as in `predict`.
-
-        Returns:
-            a row of features for each video, in order; those of a list that cannot be read are left out and named in
-            `errors`.
-
-        Raises:
-            UnreadableVideoError: the one video cannot be read.
-            TypeError, ValueError: as in `predict`.
-        """
-        outputs = list(self._outputs(videos, self.features, clips_per_video, batch_size, num_threads, progress))
-        if not isinstance(videos, (list, tuple)) and outputs[0].error is not None:
-            raise UnreadableVideoError(outputs[0].source.name, outputs[0].error)
-        rows = [output.mean_D for output in outputs if output.mean_D is not None]
-        features_ND = np.stack(rows) if rows else np.zeros((0, self.encoder.feature_dim), dtype=np.float32)
-        return Embeddings(
-            features_ND,
-            tuple(output.source.name for output in outputs if output.error is None),
-            {output.source.name: output.error for output in outputs if output.error is not None},
-            {output.source.name: output.damage for output in outputs if output.damage is not None},
-        )
-
-    @overload
-    def detect(
-        self, videos: VideoLike, *, progress: Progress | None = ..., **options: Unpack[DetectionOptions]
-    ) -> Detection: ...
-
-    @overload
-    def detect(
-        self, videos: VideoList, *, progress: Progress | None = ..., **options: Unpack[DetectionOptions]
-    ) -> list[Detection]: ...
-
-    def detect(
-        self,
-        videos: VideoLike | VideoList,
-        *,
-        progress: Progress | None = None,
-        **options: Unpack[DetectionOptions],
-    ) -> Detection | list[Detection]:
-        """Find when which action begins and ends in long videos: skim, then zoom where the skim is unsure.
-
-        Each frame is decoded once, and memory does not grow with the length of the video.
-
-        Args:
-            videos: as in `predict`.
-            progress: called with videos done and videos in all.
-            options: fields of `DetectionSettings`: `effort=1.0` computes every clip, `fps` is needed for arrays.
-
-        Raises:
-            NoClassesError: the model was trained without labels.
-            UnreadableVideoError: the one video cannot be read.
-            TypeError, ValueError: the videos are none of what is listed, or a setting cannot be.
-        """
-        settings = DetectionSettings(**options)
-        model, was_training = self.long_video_model(), self.training
-        self.eval()
-        detections: list[Detection] = []
-        try:
-            with open_sources(videos) as sources:
-                for source in sources:
-                    detections.append(detect_in(source, model, settings))
-                    if progress:
-                        progress(len(detections), len(sources))
-        finally:
-            self.train(was_training)
-        if isinstance(videos, (list, tuple)):
-            return detections
-        if detections[0].error is not None:
-            raise UnreadableVideoError(detections[0].video, detections[0].error)
-        return detections[0]
-
-    def long_video_model(self) -> LongVideoModel:
-        """What `detect` needs of this model.
-
-        Raises:
-            NoClassesError: the model was trained without labels.
-        """
-        self.check_classes()
-        return LongVideoModel(
-            logits=self,
-            device=next(self.parameters()).device,
-            class_names=self.class_names,
-            clips=ClipConfig(**self.clips),  # type: ignore[arg-type]
-            short_side=self.short_side,
-            calibration=self.calibration,
-            training_stride_frames=self.training_stride_frames,
-        )
-
-    def predict_live(
-        self, address: str, *, window_seconds: float = 4.0, every_seconds: float = 1.0, clips_per_video: int = 1
-    ) -> Iterator[LivePrediction]:
-        """Recognise what happens now, in a camera's or a network stream, until it ends or the loop is left.
-
-        Args:
-            address: a URL such as `rtsp://camera/1`, or a camera: its number or device file.
-            window_seconds: each prediction is about so many last seconds.
-            every_seconds: time between predictions; where the network is slower, some are left out.
-            clips_per_video: evenly spaced clips a window.
-
-        Raises:
-            NoClassesError: the model was trained without labels.
-            UnreadableVideoError: the stream cannot be opened or breaks off.
-            ValueError: a number is not positive.
-        """
-        self.check_classes()
-        form, device = self._form(clips_per_video), next(self.parameters()).device
-        windows = live_windows(address, form, window_seconds=window_seconds, every_seconds=every_seconds)
-        was_training = self.training
-        self.eval()
-        try:
-            with closing(windows):
-                for window in windows:
-                    read = [(VideoSource(address, None), window.clips)]
-                    (output,) = video_outputs(self._probabilities, read, device=device, batch_size=clips_per_video)
-                    labels, probabilities = self._ranked(output)
-                    yield LivePrediction(window.start_seconds, window.end_seconds, labels, probabilities)
-        finally:
-            self.train(was_training)
-
-    def check_classes(self) -> None:
-        """Make sure that there are classes to predict.
-
-        Raises:
-            NoClassesError: there are none.
-        """
-        if self.classifier is None:
-            raise NoClassesError(
-                f"{self.name} has no classes: it was pretrained without labels; fine-tune it first with "
-                f"`sparsedense finetune STORE --init {self.name}`, or use `embed`"
-            )
-
-    def _outputs(
-        self,
-        videos: VideoLike | VideoList,
-        output: Callable[[Tensor], Tensor],
-        clips_per_video: int,
-        batch_size: int,
-        num_threads: int | None,
-        progress: Progress | None,
-    ) -> Iterator[VideoOutput]:
-        form = self._form(clips_per_video)
-        if num_threads is None:
-            num_threads = min(os.cpu_count() or 1, _MOST_THREADS)
-        was_training = self.training
-        self.eval()
-        try:
-            with (
-                open_sources(videos) as sources,
-                closing(read_ahead(sources, form, num_threads=num_threads)) as read,
-            ):
-                device = next(self.parameters()).device
-                for done, result in enumerate(video_outputs(output, read, device=device, batch_size=batch_size), 1):
-                    yield result
-                    if progress:
-                        progress(done, len(sources))
-        finally:
-            self.train(was_training)
-
-    def _form(self, clips_per_video: int) -> ClipForm:
-        return ClipForm(ClipConfig(**self.clips), self.short_side, clips_per_video)  # type: ignore[arg-type]
-
-    def _probabilities(self, clips_BCTHW: Tensor) -> Tensor:
+    def logits(self, clips_BCTHW: Tensor) -> Tensor:
+        """Logits (B, L) of float clips (B, 3, T, S, S) in [0, 1]."""
         logits: Tensor = self(clips_BCTHW)
-        return logits.softmax(dim=-1)
+        return logits
 
-    def _prediction(self, output: VideoOutput) -> Prediction:
-        name = output.source.name
-        if output.error is not None:
-            return Prediction(name, error=output.error)
-        return Prediction(name, *self._ranked(output), output.num_frames, output.damage)
-
-    def _ranked(self, output: VideoOutput) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-        """Labels and probabilities of a video that was read, the most probable one first."""
-        assert output.mean_D is not None
-        order = np.argsort(-output.mean_D, kind="stable")
-        return tuple(self.class_names[index] for index in order), output.mean_D[order]
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """A block in which the model is in evaluation mode; afterwards it is as before."""
+        was_training = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(was_training)
 
 
 def load_model(path: str | Path, *, device: str = "auto", short_side: int | None = None) -> VideoRecogniser:
@@ -354,6 +106,7 @@ def load_model(path: str | Path, *, device: str = "auto", short_side: int | None
         name=str(path),
         calibration=_calibration(path),
         training_stride_frames=_training_stride_frames(recogniser, learnt_from.get("median_frames")),
+        head=read_head(path, device=device),
     )
 
 
