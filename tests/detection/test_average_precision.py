@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsedense.data.segments import SegmentAnnotation
-from sparsedense.detection.average_precision import ALL_THRESHOLDS, average_precision, detection_score
+from sparsedense.detection.average_precision import ALL_THRESHOLDS, average_precision, best_min_score, detection_score
 from sparsedense.detection.segments import DetectedSegment
 
 Truth = dict[str, list[SegmentAnnotation]]
@@ -147,3 +147,12 @@ def test_thresholds_are_shares() -> None:
 def test_the_area_of_a_known_curve() -> None:
     # precision 1, 1/2, 2/3, 2/4 at recalls 1/3, 1/3, 2/3, 2/3
     assert average_precision(np.array([True, False, True, False]), 3) == pytest.approx((1 + 2 / 3) / 3)
+
+
+def test_the_best_least_score_does_not_divide_detections_of_one_score() -> None:
+    """The right one of the weak comes first by chance, but with it come nine wrong ones."""
+    truth = {"a": [SegmentAnnotation(1.0, 3.0, "jump"), SegmentAnnotation(11.0, 13.0, "jump")]}
+    weak = [DetectedSegment(11.0, 13.0, "jump", 0.2), *[DetectedSegment(20.0, 21.0, "jump", 0.2)] * 9]
+    score, f1 = best_min_score(truth, {"a": [DetectedSegment(1.0, 3.0, "jump", 0.9), *weak]})
+    assert 0.2 < score < 0.9
+    assert f1 == pytest.approx(2 / 3)

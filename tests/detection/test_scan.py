@@ -25,7 +25,7 @@ def scanned(
     for before, after in pairwise(curves):
         assert before.edges_seconds[-1] == after.edges_seconds[0]
     edges = np.concatenate([curves[0].edges_seconds[:1], *(curve.edges_seconds[1:] for curve in curves)])
-    logits = np.concatenate([curve.logits_KPL for curve in curves], axis=1)
+    logits = np.concatenate([curve.outputs_KPD for curve in curves], axis=1)
     return scan, ScoreCurve(edges, logits, np.concatenate([curve.presence_KP for curve in curves], axis=1))
 
 
@@ -73,10 +73,10 @@ def test_full_effort_gives_the_scores_of_every_clip() -> None:
     _, curve = scanned(values, effort=1.0, stride_frames=2.0)
     grid, score = ClipGrid(8, 3), classes_by_grey(3)
     ticks = values[::2]
-    for position in (0, 1, 57, 150, 200, curve.logits_KPL.shape[1] - 1):
+    for position in (0, 1, 57, 150, 200, curve.outputs_KPD.shape[1] - 1):
         clip = ticks[np.clip(grid.clip_ticks(0, position), 0, len(ticks) - 1)]
         expected = score(clip.astype(np.uint8)[None, :, None, None, None])[0]
-        np.testing.assert_allclose(curve.logits_KPL[0, position], expected, atol=1e-5)
+        np.testing.assert_allclose(curve.outputs_KPD[0, position], expected, atol=1e-5)
     assert (curve.presence_KP == 1).all()
 
 
@@ -104,7 +104,7 @@ def test_the_skim_tells_what_happens_and_the_zoom_when() -> None:
     errors = {}
     for effort in (0.0, 0.3, 1.0):
         _, curve = scanned(values, effort=effort)
-        told = PLAIN(curve.logits_KPL, curve.presence_KP).argmax(axis=1)
+        told = PLAIN(curve.outputs_KPD, curve.presence_KP).argmax(axis=1)
         centres = ((curve.edges_seconds[1:] + curve.edges_seconds[:-1]) / 2 * FPS).astype(int)
         errors[effort] = float(np.mean([(told == label) != expected[label][centres] for label in (1, 2)]))
     assert errors[1.0] <= errors[0.3] <= errors[0.0] <= 0.1
@@ -149,7 +149,7 @@ def test_ten_hours_hold_no_more_frames_than_ten_minutes() -> None:
             return (TimedPicture(number / FPS, lambda: picture) for number in range(num_frames))
 
         scan = Scan(source(), classes_by_grey(3), ScanSettings(ClipGrid(4, 2), 25.0, 0.0, 64), PLAIN)
-        positions = sum(curve.logits_KPL.shape[1] for curve in scan)
+        positions = sum(curve.outputs_KPD.shape[1] for curve in scan)
         assert positions == -(-num_frames // 25)
         assert scan.counts.frames_decoded == num_frames
         return scan.counts.most_frames_held

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from sparsedense.detection.calibration import Calibration
 from sparsedense.models.model_file import save_calibration, save_model
 from sparsedense.prediction.long_videos import DetectionSettings
-from sparsedense.prediction.video_recogniser import NoClassesError, VideoRecogniser, load_model
+from sparsedense.prediction.video_model import NoClassesError
+from sparsedense.prediction.video_recogniser import VideoRecogniser, load_model
 from sparsedense.video.errors import UnreadableVideoError
 from sparsedense.video.write import write_video
 from tests.evaluation.colour_model import ColourFeatures, constant_recogniser, tiny_recogniser

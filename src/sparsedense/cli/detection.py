@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sparsedense.cli.output import print_json
 from sparsedense.cli.parser import parse_function
@@ -11,9 +11,9 @@ from sparsedense.cli.prediction import VIDEOS_HELP, progress_where_long, read_st
 from sparsedense.cli.tables import print_detection_evaluation, print_segments
 
 if TYPE_CHECKING:
+    from sparsedense.detection.head_calibration import HeadCalibrationReport
+    from sparsedense.prediction.annotated_videos import CalibrationReport
     from sparsedense.prediction.long_videos import Detection
-
-ANNOTATIONS_NAME = "annotations.json"
 
 
 def detect(arguments: Sequence[str]) -> int:
@@ -23,6 +23,7 @@ def detect(arguments: Sequence[str]) -> int:
         model: Path,
         videos: list[str],
         effort: float = 0.25,
+        method: Literal["auto", "window", "head"] = "auto",
         min_score: float | None = None,
         json: bool = False,
         csv: Path | None = None,
@@ -44,6 +45,8 @@ def detect(arguments: Sequence[str]) -> int:
             model: `model.safetensors` of a fine-tuned run.
             videos: what to read.
             effort: from 0, the sparse skim alone, to 1, every clip.
+            method: `head`, the learned head of `finetune --task detection`; `window`, where the classes of clips are
+                probable; `auto`, the head where the model has one.
             min_score: segments with less are left out; that of `sparsedense calibrate` if not given.
             json: print for each video, on a line of its own, a JSON list of its segments (`null` where it could not be
                 read) and nothing else.
@@ -67,6 +70,7 @@ def detect(arguments: Sequence[str]) -> int:
             detections = recogniser.detect(
                 videos,
                 effort=effort,
+                method=method,
                 min_score=min_score,
                 stride_frames=stride_frames,
                 num_scales=num_scales,
@@ -94,6 +98,7 @@ def calibrate(arguments: Sequence[str]) -> None:
         videos: Path,
         annotations: Path | None = None,
         split: str = "val",
+        method: Literal["auto", "window", "head"] = "auto",
         stride_frames: float | None = None,
         num_scales: int | None = None,
         fps: float | None = None,
@@ -101,13 +106,18 @@ def calibrate(arguments: Sequence[str]) -> None:
         device: str = "auto",
         json: bool = False,
     ) -> None:
-        """Fit temperature, background, the weights of the scales and the least score to report; every clip is computed.
+        """Fit scores and the least score to report; every clip is computed.
+
+        For the method `window` these are temperature, background and the weights of the scales; for a learned head,
+        what makes of its scores the probability of being right at tIoU 0.5.
 
         Args:
             model: `model.safetensors` of a fine-tuned run; it is replaced.
             videos: folder of the videos, named by their ids.
             annotations: file in the format of ActivityNet; `annotations.json` in the folder if not given.
             split: `val`, or another that neither training nor judging uses.
+            method: `head`, the learned head of `finetune --task detection`; `window`, the classes of clips; `auto`, the
+                head where the model has one.
             stride_frames: of the finest clips, in frames; half of the training's if not given.
             num_scales: of clips, each of twice the stride of the one before; 3 if not given.
             fps: frame rate, for videos that do not tell it.
@@ -115,28 +125,33 @@ def calibrate(arguments: Sequence[str]) -> None:
             device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
             json: print one JSON object and nothing else.
         """
+        from sparsedense.detection.trained_head import save_head_calibration
         from sparsedense.models.model_file import save_calibration
+        from sparsedense.prediction.annotated_videos import ANNOTATIONS_NAME, calibrate_head, find_annotated
         from sparsedense.prediction.annotated_videos import calibrate as calibrate_model
-        from sparsedense.prediction.annotated_videos import find_annotated
         from sparsedense.prediction.long_videos import DetectionSettings
         from sparsedense.prediction.video_recogniser import load_model
         from sparsedense.progress import progress_bar
 
         recogniser = load_model(model, device=device)
         annotated = find_annotated(annotations or videos / ANNOTATIONS_NAME, videos, split)
-        settings = DetectionSettings(stride_frames=stride_frames, num_scales=num_scales, fps=fps, batch_size=batch_size)
-        with progress_bar("calibrate") as advance:
-            report = calibrate_model(recogniser.long_video_model(), annotated, settings, progress=advance)
-        save_calibration(model, report.calibration.as_plain())
-        if json:
-            print_json(asdict(report))
-            return
-        print(
-            f"{report.videos} videos, {report.positions} positions: expected calibration error "
-            f"{report.ece_before:.3f} (actions only) -> {report.ece_after:.3f} (with background), accuracy "
-            f"{report.accuracy:.1%}; segments from score {report.calibration.min_score:.2f}, F1 {report.f1:.1%} at "
-            f"tIoU 0.5; saved in {model}"
+        settings = DetectionSettings(
+            method=method, stride_frames=stride_frames, num_scales=num_scales, fps=fps, batch_size=batch_size
         )
+        with progress_bar("calibrate") as advance:
+            long_video_model = recogniser.long_video_model()
+            if method == "head" or (method == "auto" and recogniser.head is not None):
+                head_report = calibrate_head(long_video_model, annotated, settings, progress=advance)
+                save_head_calibration(model, head_report.calibration)
+                about, record = head_calibration_line(head_report), asdict(head_report)
+            else:
+                report = calibrate_model(long_video_model, annotated, settings, progress=advance)
+                save_calibration(model, report.calibration.as_plain())
+                about, record = _calibration_line(report), asdict(report)
+        if json:
+            print_json(record)
+        else:
+            print(f"{about}; saved in {model}")
 
     command(**parse_function(command, "calibrate", arguments))
 
@@ -150,6 +165,7 @@ def evaluate_detection(arguments: Sequence[str]) -> None:
         annotations: Path | None = None,
         split: str = "test",
         effort: float = 0.25,
+        method: Literal["auto", "window", "head"] = "auto",
         stride_frames: float | None = None,
         num_scales: int | None = None,
         fps: float | None = None,
@@ -166,6 +182,8 @@ def evaluate_detection(arguments: Sequence[str]) -> None:
             annotations: file in the format of ActivityNet; `annotations.json` in the folder if not given.
             split: `train`, `val` or `test`.
             effort: from 0, the sparse skim alone, to 1, every clip.
+            method: `head`, the learned head of `finetune --task detection`; `window`, where the classes of clips are
+                probable; `auto`, the head where the model has one.
             stride_frames: of the finest clips, in frames; that of the calibration, or half of the training's, if not
                 given.
             num_scales: of clips, each of twice the stride of the one before; that of the calibration, or 3, if not
@@ -177,8 +195,8 @@ def evaluate_detection(arguments: Sequence[str]) -> None:
             json: print one JSON object and nothing else.
         """
         from sparsedense.detection.segment_files import write_results_json
+        from sparsedense.prediction.annotated_videos import ANNOTATIONS_NAME, find_annotated
         from sparsedense.prediction.annotated_videos import evaluate_detection as evaluate
-        from sparsedense.prediction.annotated_videos import find_annotated
         from sparsedense.prediction.long_videos import DetectionSettings
         from sparsedense.prediction.video_recogniser import load_model
         from sparsedense.progress import progress_bar
@@ -186,7 +204,12 @@ def evaluate_detection(arguments: Sequence[str]) -> None:
         recogniser = load_model(model, device=device)
         annotated = find_annotated(annotations or videos / ANNOTATIONS_NAME, videos, split)
         settings = DetectionSettings(
-            effort=effort, stride_frames=stride_frames, num_scales=num_scales, fps=fps, batch_size=batch_size
+            effort=effort,
+            method=method,
+            stride_frames=stride_frames,
+            num_scales=num_scales,
+            fps=fps,
+            batch_size=batch_size,
         )
         with progress_bar("evaluate") as advance:
             result = evaluate(recogniser.long_video_model(), annotated, settings, progress=advance)
@@ -216,6 +239,23 @@ def without_task(arguments: Sequence[str]) -> tuple[str, list[str]]:
     if task not in ("recognition", "detection"):
         raise ValueError(f"--task {task} is not known; use recognition or detection")
     return task, rest
+
+
+def _calibration_line(report: "CalibrationReport") -> str:
+    return (
+        f"{report.videos} videos, {report.positions} positions: expected calibration error {report.ece_before:.3f} "
+        f"(actions only) -> {report.ece_after:.3f} (with background), accuracy {report.accuracy:.1%}; segments from "
+        f"score {report.calibration.min_score:.2f}, F1 {report.f1:.1%} at tIoU 0.5"
+    )
+
+
+def head_calibration_line(report: "HeadCalibrationReport") -> str:
+    """What calibrating a head did, in a sentence."""
+    return (
+        f"{report.videos} videos, {report.detections} segments found: expected calibration error of their scores "
+        f"{report.ece_before:.3f} -> {report.ece_after:.3f}; segments from score {report.calibration.min_score:.2f}, "
+        f"F1 {report.f1:.1%} at tIoU 0.5"
+    )
 
 
 def _print_lists(detections: "Sequence[Detection]") -> None:

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+from sparsedense.cli.detection import without_task
+from sparsedense.cli.detection_training import finetune_detection
 from sparsedense.cli.output import report_where_possible
 from sparsedense.cli.parser import parse_function, parse_training
 from sparsedense.cli.tables import print_run
+from sparsedense.processes import is_main_process
 
 
 def recipes(arguments: Sequence[str]) -> None:
@@ -28,7 +31,14 @@ def pretrain(arguments: Sequence[str]) -> None:
 
 
 def finetune(arguments: Sequence[str]) -> None:
-    """Train a classifier on the labelled videos, from a pretrained model or from scratch."""
+    """Train a classifier on the labelled videos, from a pretrained model or from scratch.
+
+    For actions in long videos, see `--task detection --help`.
+    """
+    task, arguments = without_task(arguments)
+    if task == "detection":
+        finetune_detection(arguments)
+        return
     _train_phase("finetune", finetune.__doc__ or "", arguments)
 
 
@@ -51,5 +61,6 @@ def _train_phase(phase: str, about: str, arguments: Sequence[str]) -> None:
         resume=parsed.resume,
         overwrite=parsed.overwrite,
     )
-    print_run(run)
-    report_where_possible(run.path)
+    if is_main_process():
+        print_run(run)
+        report_where_possible(run.path)

@@ -103,19 +103,30 @@ def best_min_score(
         the score, half-way to the next lower one so that it is not the score of a detection itself; F1 with it. Where
         no detection is right, 1 and 0.
     """
+    scores, hits = right_detections(truth, detections, threshold=threshold)
+    if not hits.any():
+        return 1.0, 0.0
+    f1 = 2 * np.cumsum(hits) / (np.arange(1, len(hits) + 1) + sum(map(len, truth.values())))
+    # Detections of one score are reported together or not at all.
+    best = int(np.where(np.append(scores[1:] < scores[:-1], True), f1, 0.0).argmax())
+    lower = scores[best + 1 :][scores[best + 1 :] < scores[best]].max(initial=0.0)
+    return float((scores[best] + lower) / 2), float(f1[best])
+
+
+def right_detections(
+    truth: Mapping[str, Sequence[SegmentAnnotation]],
+    detections: Mapping[str, Sequence[DetectedSegment]],
+    *,
+    threshold: float,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Scores (N,) of the detections of all classes that have true segments, best first, and which of them are right."""
     rows: list[tuple[float, bool]] = []
     for label in sorted({each.label for several in truth.values() for each in several}):
         ordered = _ordered(detections, label)
         right = _matches(_overlaps(ordered, _by_video(truth, label), {}), threshold)
         rows += [(found.score, bool(hit)) for (_, found), hit in zip(ordered, right, strict=True)]
     rows.sort(key=lambda row: -row[0])
-    scores, hits = np.array([score for score, _ in rows]), np.array([hit for _, hit in rows], dtype=np.bool_)
-    if not hits.any():
-        return 1.0, 0.0
-    f1 = 2 * np.cumsum(hits) / (np.arange(1, len(rows) + 1) + sum(map(len, truth.values())))
-    best = int(f1.argmax())
-    lower = scores[best + 1 :][scores[best + 1 :] < scores[best]].max(initial=0.0)
-    return float((scores[best] + lower) / 2), float(f1[best])
+    return np.array([score for score, _ in rows]), np.array([hit for _, hit in rows], dtype=np.bool_)
 
 
 def _by_video(segments: Mapping[str, Iterable[SegmentAnnotation]], label: str | None) -> dict[str, NDArray[np.float64]]:

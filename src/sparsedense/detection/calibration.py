@@ -170,8 +170,11 @@ def expected_calibration_error(probabilities_PA: NDArray[np.floating], labels_P:
     """
     if not len(labels_P):
         raise ValueError("there is no position to measure calibration on")
-    confidence = probabilities_PA.max(axis=1)
-    is_right = probabilities_PA.argmax(axis=1) == labels_P
+    return calibration_error(probabilities_PA.max(axis=1), probabilities_PA.argmax(axis=1) == labels_P)
+
+
+def calibration_error(confidence: NDArray[np.floating], is_right: NDArray[np.bool_]) -> float:
+    """How far confidence (N,), in 0..1, is from how often it is right (N,), over the same bins."""
     bins = np.minimum((confidence * _ECE_BINS).astype(np.int64), _ECE_BINS - 1)
     gaps = np.bincount(bins, weights=is_right - confidence, minlength=_ECE_BINS)
-    return float(np.abs(gaps).sum() / len(labels_P))
+    return float(np.abs(gaps).sum() / len(confidence))

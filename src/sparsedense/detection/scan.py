@@ -8,7 +8,8 @@ The video is read once, window by window. The skim computes sparse clips of a wi
 adds the clips where what the skim says is unsure or changes. Frames are forgotten as soon as no clip can need them, and
 scores as soon as they are given out, so memory does not depend on the length of the video.
 
-Shapes: K scales, P positions of the finest scale, L classes, A = classes with background, B clips of a batch, T frames.
+Shapes: K scales, P positions of the finest scale, D numbers that
+the network says of a clip (logits of classes, or features), A = classes with background, B clips of a batch, T frames.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -65,12 +66,12 @@ class ScoreCurve:
 
     Attributes:
         edges_seconds: where positions begin and the last one ends (P + 1,).
-        logits_KPL: of each scale, interpolated between its clips.
+        outputs_KPD: what the network says of the clips of each scale, interpolated between them.
         presence_KP: how far each scale is known in each position, in 0..1.
     """
 
     edges_seconds: Floats
-    logits_KPL: Floats
+    outputs_KPD: Floats
     presence_KP: Floats
 
 
@@ -120,9 +121,9 @@ class Scan:
 
     Args:
         frames: all frames in order.
-        score: clips (B, T, S, S, 3) of uint8 to logits (B, L).
+        score: clips (B, T, S, S, 3) of uint8 to what the network says of them (B, D).
         settings: how.
-        probabilities: logits (K, P, L) and their presence (K, P) to probabilities (P, A), to see where they are unsure.
+        probabilities: that (K, P, D) and its presence (K, P) to probabilities (P, A), to see where they are unsure.
 
     Raises:
         ValueError: while iterating: there is no frame.
@@ -198,10 +199,10 @@ class Scan:
         return np.asarray(np.maximum(1 - margin_P, np.abs(after_PA - before_PA).sum(axis=1) / 2))
 
     def _at(self, ticks: Floats) -> tuple[Floats, Floats]:
-        """Logits (K, P, L) and their presence (K, P) at times."""
-        num_classes = next(rows.num_classes for rows in self._rows if rows.num_classes)
-        curves = [rows.at(ticks, num_classes) for rows in self._rows]
-        return np.stack([logits for logits, _ in curves]), np.stack([presence for _, presence in curves])
+        """What the network says (K, P, D) and its presence (K, P) at times."""
+        dim = next(rows.dim for rows in self._rows if rows.dim)
+        curves = [rows.at(ticks, dim) for rows in self._rows]
+        return np.stack([outputs for outputs, _ in curves]), np.stack([presence for _, presence in curves])
 
     def _compute(self, places: list[tuple[int, int]]) -> None:
         for begin in range(0, len(places), self._settings.batch_size):
@@ -213,11 +214,11 @@ class Scan:
 
     def _emit(self, window: int) -> ScoreCurve:
         fine = self._cells(window, 0)
-        logits_KPL, presence_KP = self._at(self._grid.centres(0, fine))
+        outputs_KPD, presence_KP = self._at(self._grid.centres(0, fine))
         edges_seconds = self._held.edges_seconds(fine)
         for rows in self._rows:
             rows.forget_before(window * self._grid.window_ticks)
-        return ScoreCurve(edges_seconds, logits_KPL, presence_KP)
+        return ScoreCurve(edges_seconds, outputs_KPD, presence_KP)
 
 
 def choose(values: Floats, places: list[tuple[int, int]], effort: float) -> list[tuple[int, int]]:

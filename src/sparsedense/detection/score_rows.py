@@ -1,6 +1,6 @@
 """Scores of the clips of one temporal scale that were computed, and what they say of the times between.
 
-Shapes: P times, L classes.
+Shapes: P times, D numbers that the network says of a clip: logits of classes, or features.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ _LEAST_PRESENCE = 1e-3
 
 
 class ScoreRows:
-    """Logits by cell of a scale.
+    """Outputs by cell of a scale.
 
     Args:
         grid: the cells.
@@ -27,12 +27,12 @@ class ScoreRows:
     def __init__(self, grid: ClipGrid, scale: int) -> None:
         self._grid, self._scale = grid, scale
         self._rows: dict[int, NDArray[np.float32]] = {}
-        self.num_classes = 0
+        self.dim = 0
 
-    def add(self, cell: int, logits_L: NDArray[np.float32]) -> None:
-        """Keep the logits of a clip."""
-        self._rows[cell] = logits_L
-        self.num_classes = len(logits_L)
+    def add(self, cell: int, outputs_D: NDArray[np.float32]) -> None:
+        """Keep what the network says of a clip."""
+        self._rows[cell] = outputs_D
+        self.dim = len(outputs_D)
 
     def knows(self, cells: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which cells were computed."""
@@ -44,10 +44,10 @@ class ScoreRows:
         for cell in before[:-1]:
             del self._rows[cell]
 
-    def at(self, ticks: Floats, num_classes: int) -> tuple[Floats, Floats]:
-        """Logits (P, L), interpolated between the nearest clips, and how far they are present (P,), in 0..1."""
+    def at(self, ticks: Floats, dim: int) -> tuple[Floats, Floats]:
+        """Outputs (P, D), interpolated between the nearest clips, and how far they are present (P,), in 0..1."""
         if not self._rows:
-            return np.zeros((len(ticks), num_classes)), np.zeros(len(ticks))
+            return np.zeros((len(ticks), dim)), np.zeros(len(ticks))
         cells = np.array(sorted(self._rows), dtype=np.int64)
         rows = np.stack([self._rows[cell] for cell in cells.tolist()]).astype(np.float64)
         centres = self._grid.centres(self._scale, cells)
@@ -55,7 +55,7 @@ class ScoreRows:
         before, after = after - 1, np.minimum(after, len(cells) - 1)
         gap = np.maximum(centres[after] - centres[before], 1e-9)
         share_P1 = np.clip((ticks - centres[before]) / gap, 0.0, 1.0)[:, None]
-        logits_PL = (1 - share_P1) * rows[before] + share_P1 * rows[after]
+        outputs_PD = (1 - share_P1) * rows[before] + share_P1 * rows[after]
         distance = np.minimum(np.abs(ticks - centres[before]), np.abs(ticks - centres[after]))
         away = np.maximum(distance / self._grid.hop_ticks(self._scale) - 0.5, 0.0)
-        return logits_PL, np.clip(1 - away / (_GONE_CELLS - 0.5), _LEAST_PRESENCE, 1.0)
+        return outputs_PD, np.clip(1 - away / (_GONE_CELLS - 0.5), _LEAST_PRESENCE, 1.0)

@@ -6,7 +6,7 @@ The header holds strings only, so each entry is JSON. Nothing is pickled: a mode
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from sparsedense.models.recogniser import Recogniser, build_recogniser
 
 FORMAT_KEY = "sparsedense_model"  # its presence says that sparsedense wrote the file; its value is the format version
 FORMAT_VERSION = 1
+_PARTS_KEY = "parts"  # what was added to the model, such as a detection head: its description by name
 
 
 class ModelFileError(ValueError):
@@ -56,6 +57,7 @@ def load_model(path: str | Path, *, device: str | torch.device = "cpu") -> Recog
     """
     path = Path(path)
     metadata = _read_metadata(path)
+    own = _without_parts(_read_weights(path), metadata)
     try:
         heads = metadata["heads"]
         model = build_recogniser(
@@ -69,7 +71,7 @@ def load_model(path: str | Path, *, device: str | torch.device = "cpu") -> Recog
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path}: its header does not describe a model ({error}); write it again") from error
     try:
-        model.load_state_dict(_read_weights(path))
+        model.load_state_dict(own)
     except RuntimeError as error:
         raise ModelFileError(f"{path}: its weights do not fit its own configuration: {error}") from error
     return model.to(device).eval()
@@ -113,6 +115,62 @@ def read_calibration(path: str | Path) -> dict[str, Any] | None:
     """
     calibration: dict[str, Any] | None = _read_metadata(Path(path)).get("calibration")
     return calibration
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    """What was added to a model after its training.
+
+    Attributes:
+        description: anything JSON can hold.
+        weights: by their names within the part.
+    """
+
+    description: dict[str, Any]
+    weights: dict[str, torch.Tensor]
+
+
+def save_part(
+    path: str | Path, name: str, description: Mapping[str, object], weights: Mapping[str, torch.Tensor]
+) -> None:
+    """Put a part, such as a detection head, into a model file, in place of one of this name; the rest stays as it is.
+
+    Args:
+        path: the model file, which is replaced completely or not at all.
+        name: of the part, without a dot.
+        description: anything JSON can hold.
+        weights: by name.
+
+    Raises:
+        ModelFileError: the file is missing or was not written by sparsedense.
+        TypeError: the description holds something that JSON cannot.
+    """
+    path = Path(path)
+    decoded = _read_metadata(path)
+    decoded[_PARTS_KEY] = {**decoded.get(_PARTS_KEY, {}), name: dict(description)}
+    kept = {key: value for key, value in _read_weights(path).items() if not key.startswith(f"{name}.")}
+    added = {f"{name}.{key}": value.detach().cpu().contiguous() for key, value in weights.items()}
+    _write(path, {**kept, **added}, {key: json.dumps(value) for key, value in decoded.items()})
+
+
+def read_part(path: str | Path, name: str) -> ModelPart | None:
+    """A part of a model file; None where there is none of this name.
+
+    Raises:
+        ModelFileError: the file is missing or was not written by sparsedense.
+    """
+    path = Path(path)
+    description = _read_metadata(path).get(_PARTS_KEY, {}).get(name)
+    if description is None:
+        return None
+    weights = _read_weights(path)
+    own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
+    return ModelPart(description, own)
+
+
+def _without_parts(weights: dict[str, torch.Tensor], metadata: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    parts = tuple(f"{name}." for name in metadata.get(_PARTS_KEY, {}))
+    return {key: value for key, value in weights.items() if not key.startswith(parts)} if parts else weights
 
 
 def _write(path: Path, weights: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:

@@ -28,14 +28,15 @@ from sparsedense.detection.calibration import (
     idle_class,
     position_labels,
 )
-from sparsedense.detection.segments import SegmentSettings, find_segments
+from sparsedense.detection.head_calibration import HeadCalibration, HeadCalibrationReport, fit_head_calibration
+from sparsedense.detection.segments import DetectedSegment, SegmentSettings, find_segments
+from sparsedense.prediction.detection_methods import foreground_classes
 from sparsedense.prediction.long_videos import (
     Detection,
     DetectionSettings,
     LongVideo,
     LongVideoModel,
     detect_in,
-    foreground_classes,
 )
 from sparsedense.prediction.sources import VideoSource
 from sparsedense.video.errors import UnreadableVideoError
@@ -44,6 +45,7 @@ Progress = Callable[[int, int], None]
 
 # Average precision is made of all detections, however weak, but for those that are nothing.
 _LEAST_SCORE = 0.01
+ANNOTATIONS_NAME = "annotations.json"
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,37 @@ def find_annotated(annotations: Path, folder: Path, split: str) -> list[Annotate
     videos = [video for video in read_segments_json(annotations).videos if video.split == split]
     if not videos:
         raise CatalogError(f"{annotations}: no video of the split {split!r}")
+    return _with_files(videos, folder, split)
+
+
+def annotated_splits(
+    folder: str | Path, annotations: str | Path | None, splits: Sequence[str]
+) -> dict[str, list[AnnotatedVideo]]:
+    """Annotated videos of several splits with their files; the first split must have segments, others may be empty.
+
+    Args:
+        folder: where the videos lie.
+        annotations: file in the format of ActivityNet; `annotations.json` in the folder if None.
+        splits: of `train`, `val` and `test`.
+
+    Raises:
+        CatalogError: the annotations cannot be read, the first split has no segment, or files are missing.
+    """
+    folder = Path(folder)
+    annotations = folder / ANNOTATIONS_NAME if annotations is None else Path(annotations)
+    if not annotations.exists():
+        raise CatalogError(
+            f"{annotations}: no such file; detection learns from a folder of long videos and a file of what happens "
+            "when in them, in the format of ActivityNet (--annotations)"
+        )
+    videos = read_segments_json(annotations).videos
+    found = {split: _with_files([video for video in videos if video.split == split], folder, split) for split in splits}
+    if not any(video.segments for video in found[splits[0]]):
+        raise CatalogError(f"{annotations}: no video of the split {splits[0]!r} has a segment")
+    return found
+
+
+def _with_files(videos: Sequence[AnnotatedVideo], folder: Path, split: str) -> list[AnnotatedVideo]:
     files = {path.stem: path for path in visible_files(folder) if path.suffix.lower() in VIDEO_EXTENSIONS}
     found = [replace(each, path=files.get(each.video_id, files.get(f"v_{each.video_id}"))) for each in videos]
     missing = [each.video_id for each in found if each.path is None]
@@ -193,14 +226,14 @@ def calibrate(
     """
     idle = idle_class(model.class_names)
     background = len(model.class_names) if idle is None else idle
-    exhaustive = replace(settings, effort=1.0)
+    exhaustive = replace(settings, effort=1.0, method="window")
     # The old background must not steer what is measured; every clip is computed in any case.
     bare = replace(model, calibration=Calibration())
     edges, logits, labels = [], [], []
     for done, video in enumerate(videos, 1):
         curves = list(LongVideo(_source(video), bare, exhaustive).curves())
         edges.append(np.concatenate([curves[0].edges_seconds[:1], *(curve.edges_seconds[1:] for curve in curves)]))
-        logits.append(np.concatenate([curve.logits_KPL for curve in curves], axis=1))
+        logits.append(np.concatenate([curve.outputs_KPD for curve in curves], axis=1))
         centres = (edges[-1][1:] + edges[-1][:-1]) / 2
         labels.append(position_labels(video.segments, centres, model.class_names, background))
         if progress:
@@ -236,6 +269,40 @@ def calibrate(
         videos=len(videos),
         positions=int(known.sum()),
     )
+
+
+def calibrate_head(
+    model: LongVideoModel,
+    videos: Sequence[AnnotatedVideo],
+    settings: DetectionSettings,
+    *,
+    progress: Progress | None = None,
+) -> HeadCalibrationReport:
+    """Fit the scores of a learned head on annotated videos, by every clip.
+
+    Args:
+        model: with a head.
+        videos: with their files; not those that detection is judged on.
+        settings: frame rate and batch size; the effort is 1.
+        progress: called with videos done and videos in all.
+
+    Raises:
+        UnreadableVideoError: a video cannot be read.
+        ValueError: the model has no head, or nothing that it finds is right.
+    """
+    if model.head is None:
+        raise ValueError("the model has no detection head; train one with `sparsedense finetune --task detection`")
+    bare = replace(model, head=replace(model.head, calibration=HeadCalibration()))
+    every_clip = replace(settings, method="head", effort=1.0, min_score=_LEAST_SCORE)
+    detections: dict[str, Sequence[DetectedSegment]] = {}
+    for video in videos:
+        detection = detect_in(_source(video), bare, every_clip)
+        if detection.error is not None:
+            raise UnreadableVideoError(detection.video, detection.error)
+        detections[video.video_id] = detection.segments
+        if progress:
+            progress(len(detections), len(videos))
+    return fit_head_calibration({video.video_id: video.segments for video in videos}, detections)
 
 
 def _source(video: AnnotatedVideo) -> VideoSource:

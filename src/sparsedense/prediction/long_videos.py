@@ -3,13 +3,12 @@
 Shapes: K scales, P positions, L classes, B clips of a batch, T frames, S = the clip's size in pixels.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import partial
 from typing import TypedDict
 
-import av
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,17 +16,23 @@ from torch import Tensor
 
 from sparsedense.data.augment import to_float
 from sparsedense.data.clip_config import ClipConfig
-from sparsedense.detection.calibration import Calibration, idle_class
+from sparsedense.detection.calibration import Calibration
 from sparsedense.detection.clip_grid import ClipGrid
-from sparsedense.detection.scan import DEFAULT_EFFORT, Scan, ScanCounts, ScanSettings, ScoreCurve, TimedPicture
-from sparsedense.detection.segment_stream import SegmentStream
-from sparsedense.detection.segments import DetectedSegment, SegmentSettings
+from sparsedense.detection.scan import DEFAULT_EFFORT, Scan, ScanCounts, ScanSettings, Score, ScoreCurve
+from sparsedense.detection.segments import DetectedSegment
 from sparsedense.detection.thumbnails import Thumbnails
-from sparsedense.prediction.clips import crop_frame
+from sparsedense.detection.trained_head import TrainedHead
+from sparsedense.prediction.detection_methods import (
+    METHODS,
+    DetectionMethod,
+    HeadMethod,
+    ScanMethod,
+    WindowMethod,
+)
+from sparsedense.prediction.shared_scan import RememberedScore, shared_pictures
 from sparsedense.prediction.sources import VideoSource
-from sparsedense.video.decoder import VideoDecoder
-from sparsedense.video.errors import DamagedVideoError, UnreadableVideoError
-from sparsedense.video.scale import FrameScaler
+from sparsedense.prediction.timed_pictures import TimedPictures
+from sparsedense.video.errors import UnreadableVideoError
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class DetectionOptions(TypedDict, total=False):
     """The fields of `DetectionSettings` as keywords."""
 
     effort: float
+    method: str
     stride_frames: float | None
     num_scales: int | None
     min_score: float | None
@@ -77,17 +83,22 @@ class DetectionSettings:
 
     Attributes:
         effort: from 0, the sparse skim alone, to 1, every clip.
-        stride_frames: of the finest clips; None takes that of the calibration, or half of the training's.
-        num_scales: of clips, each of twice the stride of the one before; None takes that of the calibration, or 3.
+        method: `head`, the learned head; `window`, where the classes of clips are probable; `auto`, the head where the
+            model has one.
+        stride_frames: of the finest clips; None takes that of the calibration, or half of the training's; a head has
+            its own.
+        num_scales: of clips, each of twice the stride of the one before; None takes that of the calibration, or 3; a
+            head has its own.
         min_score: segments with less are not reported; None takes that of the calibration.
         fps: frame rate of arrays and of files that do not tell.
         batch_size: clips that go through the network at a time.
 
     Raises:
-        ValueError: `min_score` or `fps` cannot be; the scan checks the others.
+        ValueError: `method`, `min_score` or `fps` cannot be; the scan checks the others.
     """
 
     effort: float = DEFAULT_EFFORT
+    method: str = "auto"
     stride_frames: float | None = None
     num_scales: int | None = None
     min_score: float | None = None
@@ -95,6 +106,8 @@ class DetectionSettings:
     batch_size: int = 16
 
     def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"method {self.method!r} is not known; use one of {', '.join(METHODS)}")
         if self.fps is not None and not self.fps > 0:
             raise ValueError(f"fps ({self.fps}) must be above 0")
         if self.min_score is not None and not 0 <= self.min_score <= 1:
@@ -107,21 +120,52 @@ class LongVideoModel:
 
     Attributes:
         logits: float clips (B, 3, T, S, S) to logits (B, L).
+        features: float clips (B, 3, T, S, S) to features (B, D), which a head takes.
         device: where it wants its clips.
-        class_names: of the L classes.
+        class_names: of the L classes; none where it was trained without labels.
         clips: the clips that it was trained on.
         short_side: shorter side in pixels that frames are scaled down to before they are cropped.
         calibration: how logits become probabilities.
         training_stride_frames: stride that it was trained at, in frames; None where that is not known.
+        head: the learned head; None where there is none.
     """
 
     logits: Callable[[Tensor], Tensor]
+    features: Callable[[Tensor], Tensor]
     device: torch.device
     class_names: tuple[str, ...]
     clips: ClipConfig
     short_side: int
     calibration: Calibration
     training_stride_frames: float | None
+    head: TrainedHead | None = None
+
+    def method(self, settings: DetectionSettings) -> DetectionMethod:
+        """How segments are made.
+
+        Raises:
+            ValueError: the model has no head, or no classes, where they are asked for; the head was trained with
+                another stride or number of scales; the stride is not known.
+        """
+        if settings.method == "head" or (settings.method == "auto" and self.head is not None):
+            return self._head_method(settings)
+        if not self.class_names:
+            raise ValueError("the model has no classes for the method `window`: it was pretrained without labels")
+        return WindowMethod(
+            self.logits, self.class_names, self.calibration, self.stride_frames(settings), self.num_scales(settings)
+        )
+
+    def _head_method(self, settings: DetectionSettings) -> HeadMethod:
+        if self.head is None:
+            raise ValueError("the model has no detection head; train one with `sparsedense finetune --task detection`")
+        method = HeadMethod(self.features, self.head)
+        asked = (settings.stride_frames or method.stride_frames, settings.num_scales or method.num_scales)
+        if asked != (method.stride_frames, method.num_scales):
+            raise ValueError(
+                f"the detection head was trained at stride_frames {method.stride_frames:g} with {method.num_scales} "
+                f"scales, not at {asked[0]:g} with {asked[1]}; leave both out, or use the method `window`"
+            )
+        return method
 
     def stride_frames(self, settings: DetectionSettings) -> float:
         """Stride of the finest clips; half of the training's if none was told, so that the skim has clips as trained.
@@ -145,11 +189,11 @@ class LongVideoModel:
         return _NUM_SCALES if calibrated is None else len(calibrated)
 
     @torch.inference_mode()
-    def score(self, clips_BTHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits (B, L) of clips."""
+    def score(self, output: Callable[[Tensor], Tensor], clips_BTHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the network says of clips (B, D)."""
         clips_BCTHW = torch.from_numpy(clips_BTHWC).permute(0, 4, 1, 2, 3).to(self.device)
-        logits: NDArray[np.float32] = self.logits(to_float(clips_BCTHW).contiguous()).float().cpu().numpy()
-        return logits
+        rows: NDArray[np.float32] = output(to_float(clips_BCTHW).contiguous()).float().cpu().numpy()
+        return rows
 
 
 class LongVideo:
@@ -159,108 +203,100 @@ class LongVideo:
         source: what to read.
         model: what gives the scores.
         settings: how.
+        method: what is made of the clips; that of the settings if not given.
+
+    Raises:
+        ValueError: the model cannot do that.
     """
 
-    def __init__(self, source: VideoSource, model: LongVideoModel, settings: DetectionSettings) -> None:
-        self._source, self._model, self._settings = source, model, settings
-        self.thumbnails = Thumbnails()
-        self.damage: str | None = None
+    def __init__(
+        self,
+        source: VideoSource,
+        model: LongVideoModel,
+        settings: DetectionSettings,
+        method: ScanMethod | None = None,
+    ) -> None:
+        self._model, self._settings = model, settings
+        self._method: ScanMethod = method or model.method(settings)
         self.counts = ScanCounts()
+        self._pictures = TimedPictures(source, short_side=model.short_side, size=model.clips.size, fps=settings.fps)
+
+    @property
+    def thumbnails(self) -> Thumbnails:
+        """A few small pictures over what was read."""
+        return self._pictures.thumbnails
+
+    @property
+    def damage(self) -> str | None:
+        """Where and why decoding ended before the end of the file."""
+        return self._pictures.damage
 
     def curves(self) -> Iterator[ScoreCurve]:
-        """Scores over the video, part by part.
+        """What the network says over the video, part by part.
 
         Raises:
             UnreadableVideoError: no frame can be had.
             ValueError: the frame rate or the stride is not known.
         """
-        grid = ClipGrid(self._model.clips.length, self._model.num_scales(self._settings))
-        stride_frames = self._model.stride_frames(self._settings)
-        scan_settings = ScanSettings(
-            grid,
-            stride_frames,
-            self._settings.effort,
+        for (curve,) in self.curves_at((self._settings.effort,)):
+            yield curve
+
+    def curves_at(self, efforts: Sequence[float]) -> Iterator[tuple[ScoreCurve, ...]]:
+        """The same at several efforts, the greatest first, in one reading; the counts are those of the greatest.
+
+        Raises:
+            UnreadableVideoError, ValueError: as in `curves`.
+        """
+        settings = ScanSettings(
+            ClipGrid(self._model.clips.length, self._method.num_scales),
+            self._method.stride_frames,
+            efforts[0],
             self._settings.batch_size,
-            self._model.calibration.scale_weights,
+            self._method.scale_weights,
         )
-        with closing(self._pictures()) as pictures:
-            scan = Scan(pictures, self._model.score, scan_settings, self._model.calibration.probabilities)
-            self.counts = scan.counts
-            yield from scan
-
-    def _pictures(self) -> Generator[TimedPicture, None, None]:
-        media = self._source.media
-        if media is None:
-            raise UnreadableVideoError(self._source.name, self._source.problem or "there is nothing to read")
-        if isinstance(media, np.ndarray):
-            yield from self._array_pictures(media)
-            return
-        with VideoDecoder(media) as decoder:
-            yield from self._file_pictures(decoder, media)
-
-    def _file_pictures(self, decoder: VideoDecoder, media: Path | str) -> Iterator[TimedPicture]:
-        fps = self._settings.fps or decoder.info.fps
-        if fps is None:
-            raise UnreadableVideoError(media, "it does not tell its frame rate; give fps (--fps)")
-        first_seconds: float | None = None
-        try:
-            for number, picture in enumerate(decoder.pictures(short_side=self._model.short_side)):
-                seconds = number / fps
-                # Where times are told they count, because the frame rate of some videos varies.
-                if self._settings.fps is None and decoder.frame_seconds is not None:
-                    first_seconds = decoder.frame_seconds if first_seconds is None else first_seconds
-                    seconds = decoder.frame_seconds - first_seconds
-                yield TimedPicture(seconds, self._cropped(seconds, picture))
-        except DamagedVideoError as error:
-            self.damage = f"damaged after frame {error.num_frames} ({error.reason})"
-
-    def _array_pictures(self, frames_THWC: NDArray[np.uint8]) -> Iterator[TimedPicture]:
-        if self._settings.fps is None:
-            raise UnreadableVideoError(self._source.name, "an array does not tell its frame rate; give fps (--fps)")
-        height, width = frames_THWC.shape[1:3]
-        scale = FrameScaler(width, height, short_side=self._model.short_side)
-        for number in range(len(frames_THWC)):
-
-            def picture(number: int = number) -> NDArray[np.uint8]:
-                frame = np.ascontiguousarray(frames_THWC[number])
-                return np.ascontiguousarray(scale(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-
-            seconds = number / self._settings.fps
-            yield TimedPicture(seconds, self._cropped(seconds, picture))
-
-    def _cropped(self, seconds: float, picture: Callable[[], NDArray[np.uint8]]) -> Callable[[], NDArray[np.uint8]]:
-        def cropped() -> NDArray[np.uint8]:
-            frame_HWC = picture()
-            self.thumbnails.offer(seconds, frame_HWC)
-            return crop_frame(frame_HWC, self._model.clips.size)
-
-        return cropped
+        score: Score = partial(self._model.score, self._method.output)
+        with closing(iter(self._pictures)) as pictures:
+            if len(efforts) == 1:
+                scans = [Scan(pictures, score, settings, self._method.probabilities)]
+            else:
+                remembered = RememberedScore(score)
+                scans = [
+                    Scan(shared, remembered, replace(settings, effort=effort), self._method.probabilities)
+                    for shared, effort in zip(shared_pictures(pictures, len(efforts)), efforts, strict=True)
+                ]
+            self.counts = scans[0].counts
+            yield from zip(*scans, strict=True)
 
 
-def detect_in(source: VideoSource, model: LongVideoModel, settings: DetectionSettings) -> Detection:
+def detect_in(
+    source: VideoSource,
+    model: LongVideoModel,
+    settings: DetectionSettings,
+    *,
+    watch: Callable[[NDArray[np.float64], NDArray[np.float64]], None] | None = None,
+) -> Detection:
     """The segments of one video; one that cannot be read gives a detection with an `error`.
 
+    Args:
+        source: what to read.
+        model: what gives the scores.
+        settings: how.
+        watch: called with each part of the curves: edges in seconds (P + 1,), probabilities (P, actions).
+
     Raises:
-        ValueError: the stride is not known, or a setting cannot be.
+        ValueError: the stride is not known, a setting cannot be, or the model cannot do that.
     """
-    min_score = model.calibration.min_score if settings.min_score is None else settings.min_score
-    foreground = foreground_classes(model.class_names)
-    labels = [model.class_names[index] for index in foreground]
-    stream = SegmentStream(labels, replace(SegmentSettings(), min_score=min_score))
-    video = LongVideo(source, model, settings)
+    method = model.method(settings)
+    finder = method.finder(settings.min_score)
+    video = LongVideo(source, model, settings, method)
     segments: list[DetectedSegment] = []
     try:
         for curve in video.curves():
-            probabilities_PA = model.calibration.probabilities(curve.logits_KPL, curve.presence_KP)
-            segments += stream.add(curve.edges_seconds, probabilities_PA[:, foreground])
+            segments += finder.add(curve)
+            if watch:
+                watch(curve.edges_seconds, method.action_probabilities(curve))
     except UnreadableVideoError as error:
         return Detection(source.name, error=error.reason)
-    segments += stream.finish()
+    segments += finder.finish()
     ordered = sorted(segments, key=lambda each: (each.start_seconds, -each.score, each.label))
     return Detection(source.name, tuple(ordered), video.counts, video.thumbnails, video.damage)
-
-
-def foreground_classes(class_names: Sequence[str]) -> list[int]:
-    """Indices of the classes that are actions: all but the idle one."""
-    idle = idle_class(class_names)
-    return [index for index in range(len(class_names)) if index != idle]
