@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.models.video import r2plus1d_18
 
-from sparsedense.models.r2plus1d import R2Plus1D, middle_channels, scaled_channels
+from sparsedense.models.r2plus1d import R2Plus1D, TemporalConv, middle_channels, scaled_channels
 
 LAW = settings(deadline=None, max_examples=50)  # the first call of an operator may take a second
 
@@ -96,3 +96,19 @@ def test_middle_channels_keep_the_number_of_parameters(inputs: int, outputs: int
 def test_wrong_arguments_are_named(wrong: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         R2Plus1D(**wrong)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_temporal_convolution_is_that_of_three_dimensions(memory_format: torch.memory_format, stride: int) -> None:
+    torch.manual_seed(0)
+    ours = TemporalConv(5, 7, kernel_size=(3, 1, 1), stride=(stride, 1, 1), padding=(1, 0, 0), bias=False).double()
+    results = []
+    for convolve in (ours.forward, lambda x: torch.nn.Conv3d.forward(ours, x)):
+        x = torch.arange(2 * 5 * 6 * 3 * 4, dtype=torch.float64).sin().view(2, 5, 6, 3, 4)
+        x = x.to(memory_format=memory_format).requires_grad_()
+        out = convolve(x)
+        results.append((out, *torch.autograd.grad(out.square().sum(), (x, ours.weight))))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
+        assert one.shape == other.shape

@@ -1,4 +1,4 @@
-"""The command that measures speed on the user's machine and store."""
+"""The commands that measure speed on the user's machine: of a store, and of a training step."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,10 @@ from sparsedense.cli.parser import parse_function
 
 
 def bench(arguments: Sequence[str]) -> None:
-    """Measure how fast a store is read, stage by stage, beside what the machine can do at best."""
+    """Measure how fast a store is read (`bench data STORE`) or a recipe trains (`bench train RECIPE`), part by part."""
+    if arguments[:1] == ["train"]:
+        _bench_train(arguments[1:])
+        return
 
     def command(
         what: Literal["data"],
@@ -56,3 +59,45 @@ def bench(arguments: Sequence[str]) -> None:
             print_loading(speed)
 
     command(**parse_function(command, "bench", arguments))
+
+
+def _bench_train(arguments: Sequence[str]) -> None:
+    def command(
+        recipe: str = "sparsedense",
+        store: Path | None = None,
+        against: list[Literal["plain", "reference"]] = [],  # noqa: B006 (never changed; jsonargparse shows it)
+        rounds: int = 10,
+        batch_size: int | None = None,
+        json: bool = False,
+    ) -> None:
+        """Measure a pretraining step part by part, beside what the device's matrix products can do at best.
+
+        Args:
+            recipe: name of a recipe, a YAML file, or several joined by +.
+            store: folder that `prepare` made; without it clips are made up, and there is no wait for data.
+            against: other ways to do the same step, in turn with ours: `plain` is this code in float32 without tuning
+                of layout, optimiser and memory; `reference` besides has a forward pass for each view, and losses by
+                loops over the videos, as the paper's authors.
+            rounds: steps that each number is the median of.
+            batch_size: videos a step, in place of the recipe's.
+            json: print one JSON document instead of a table.
+        """
+        from sparsedense.cli.output import print_json
+        from sparsedense.cli.step_table import print_step
+        from sparsedense.config import load_experiment
+        from sparsedense.training.step_timing import time_step
+
+        changes = {} if batch_size is None else {"pretrain": {"batch_size": batch_size}}
+        comparison = time_step(load_experiment(recipe, **changes), store=store, against=against, rounds=rounds)
+        if json:
+            print_json(comparison.to_dict())
+        else:
+            print_step(comparison)
+
+    command(**parse_function(command, "bench train", _recipe_first(arguments)))
+
+
+def _recipe_first(arguments: Sequence[str]) -> list[str]:
+    """The arguments with a recipe that stands first as a flag: it may be left out."""
+    given = list(arguments)
+    return ["--recipe", *given] if given and not given[0].startswith("-") else given

@@ -1,0 +1,74 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sparsedense.config import Experiment, load_experiment
+from sparsedense.training import tuning
+from sparsedense.training.tuning import Trial, best_trial, tune, with_settings, write_settings
+from tests.conftest import tiny_experiment
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, rate: Any) -> list[Experiment]:
+    """Steps as fast as a function of the experiment says."""
+    seen: list[Experiment] = []
+
+    def measured(experiment: Experiment, **_: object) -> SimpleNamespace:
+        seen.append(experiment)
+        return SimpleNamespace(ours=SimpleNamespace(clips_per_second=rate(experiment)))
+
+    monkeypatch.setattr(tuning, "time_step", measured)
+    return seen
+
+
+def speed(experiment: Experiment) -> float:
+    machine = experiment.machine
+    if machine.precision == "bf16-mixed":
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
+    if machine.compile != "no":
+        raise TimeoutError("no answer within 60 s")
+    return 10 + 5 * (machine.channels_last is True) + machine.num_workers + 0.1 * experiment.pretrain.batch_size
+
+
+def test_the_best_of_each_setting_is_kept_and_failures_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen = pretend(monkeypatch, speed)
+    trials = tune(tiny_experiment(), tmp_path, batch_sizes=[12])
+    assert trials[0].settings == {}, "the recipe as it is comes first"
+    best = best_trial(trials)
+    assert best.settings["channels_last"] is True
+    assert best.settings["num_workers"] == max(experiment.machine.num_workers for experiment in seen)
+    assert best.settings["batch_size"] == 12
+    failures = {trial.failure for trial in trials if trial.failure}
+    assert failures == {"out of memory", "no answer within 60 s"}
+    assert len({str(trial.settings) for trial in trials}) == len(trials), "nothing is tried twice"
+    later = [trial for trial in trials if "num_workers" in trial.settings]
+    assert all(trial.settings["channels_last"] is True for trial in later), "on top of the best so far"
+
+
+def test_when_the_time_is_up_no_trial_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, speed)
+    assert [trial.settings for trial in tune(tiny_experiment(), budget_seconds=0)] == [{}]
+
+
+def test_the_file_is_joined_to_the_recipe(tmp_path: Path) -> None:
+    trials = [
+        Trial({}, 10.0),
+        Trial({"channels_last": True, "threads": 2, "batch_size": 8}, 12.5),
+        Trial({"compile": "default"}, 0.0, "out of memory"),
+    ]
+    path = tmp_path / "tuned.yaml"
+    write_settings(path, trials, recipe="sparsedense+small")
+    experiment = load_experiment(f"sparsedense+small+{path}")
+    expected = with_settings(load_experiment("sparsedense+small"), trials[1].settings)
+    assert experiment == expected
+    assert experiment.machine.threads == 2
+    assert experiment.pretrain.batch_size == 8
+    assert "0.00  compile default  (out of memory)" in path.read_text()
+
+
+def test_where_nothing_works_there_is_no_best() -> None:
+    with pytest.raises(RuntimeError, match="as the recipe is: out of memory"):
+        best_trial([Trial({}, 0.0, "out of memory")])
