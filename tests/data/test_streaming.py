@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from sparsedense.data import file_cache
+from sparsedense.data import remote_files
 from sparsedense.data.augment import AugmentConfig
 from sparsedense.data.clip_config import ClipConfig
 from sparsedense.data.errors import StoreError
+from sparsedense.data.file_cache import FileCache
 from sparsedense.data.loader import ClipBatch, TrainingClips
 from sparsedense.data.prepare import prepare
 from sparsedense.data.remote_store import open_store
@@ -159,8 +161,18 @@ def test_the_cache_keeps_to_its_size(sharded: Path, tmp_path: Path) -> None:
     assert sum(kept) <= limit
 
 
+def test_those_who_want_one_file_at_once_wait_for_one_download(sharded: Path, tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    with serve_files(sharded.parent) as server, ThreadPoolExecutor(6) as pool:
+        files = [FileCache(f"{server.url}/store", tmp_path) for _ in range(6)]
+        paths = list(pool.map(lambda cache: cache.fetch("shards/shard-000000.tar"), files))
+        assert server.served == {"shard-000000.tar": 1}
+    assert len(set(paths)) == 1
+    assert paths[0].read_bytes() == (sharded / "shards" / "shard-000000.tar").read_bytes()
+
+
 def fast_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_cache, "_FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(remote_files, "_FIRST_PAUSE_SECONDS", 0.01)
 
 
 def test_a_download_that_breaks_off_is_tried_again(

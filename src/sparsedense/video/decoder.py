@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from sparsedense.video.container import open_container, reason_of, video_stream
 from sparsedense.video.errors import DamagedVideoError, UnreadableVideoError
+from sparsedense.video.jpeg_planes import JpegPlanes, JpegPlaneScaler
 from sparsedense.video.scale import FrameScaler
 from sparsedense.video.url import is_url
 
@@ -126,11 +127,35 @@ class VideoDecoder:
         """
         scale = FrameScaler(self._first.width, self._first.height, short_side=short_side)
         quarter_turns = self.info.rotation_degrees // 90
+        for frame in self._shown():
+            yield partial(_upright, scale, frame, quarter_turns)
+
+    def jpeg_frames(self, *, short_side: int) -> Iterator[JpegPlanes | NDArray[np.uint8]]:
+        """All frames once, as `frames`, in the form from which a JPEG file is made with the least work.
+
+        Args:
+            short_side: as in `frames`.
+
+        Yields:
+            planes of JPEG's own colours where the video's allow it, otherwise RGB frames (H, W, 3).
+
+        Raises:
+            DamagedVideoError: as in `frames`.
+            ValueError: `short_side` is not positive.
+        """
+        scale = FrameScaler(self._first.width, self._first.height, short_side=short_side)
+        planes_of = JpegPlaneScaler(self._first.width, self._first.height, short_side=short_side)
+        quarter_turns = self.info.rotation_degrees // 90
+        for frame in self._shown():
+            yield planes_of(frame, quarter_turns) or _upright(scale, frame, quarter_turns)
+
+    def _shown(self) -> Iterator[av.VideoFrame]:
+        """Decoded frames once; counts them, and raises the damage behind the last."""
         frame: av.VideoFrame | None = self._first
         while frame is not None:
             self._num_frames += 1
             self._seconds = frame.time
-            yield partial(_upright, scale, frame, quarter_turns)
+            yield frame
             frame = next(self._decoded, None)
         if self._damage is not None:
             raise DamagedVideoError(self.path, self._damage, self._num_frames)
