@@ -25,8 +25,13 @@ if TYPE_CHECKING:
     from sparsedense.experiments.demo import run_demo
     from sparsedense.experiments.study import run_study
     from sparsedense.experiments.study_config import load_study
+    from sparsedense.export.export_model import export_model
+    from sparsedense.export.exported_model import load_exported
     from sparsedense.prediction.video_recogniser import load_model
     from sparsedense.report.page import write_report
+    from sparsedense.retrieval.build import build_index
+    from sparsedense.retrieval.index import load_index
+    from sparsedense.retrieval.queries import retrieve
     from sparsedense.training.run import finetune, pretrain, train
 
 __version__ = "0.1.0"
@@ -43,8 +48,13 @@ _HOMES = {
     "run_demo": "sparsedense.experiments.demo",
     "run_study": "sparsedense.experiments.study",
     "load_study": "sparsedense.experiments.study_config",
+    "export_model": "sparsedense.export.export_model",
+    "load_exported": "sparsedense.export.exported_model",
     "load_model": "sparsedense.prediction.video_recogniser",
     "write_report": "sparsedense.report.page",
+    "build_index": "sparsedense.retrieval.build",
+    "load_index": "sparsedense.retrieval.index",
+    "retrieve": "sparsedense.retrieval.queries",
     "finetune": "sparsedense.training.run",
     "pretrain": "sparsedense.training.run",
     "train": "sparsedense.training.run",
@@ -53,16 +63,21 @@ _HOMES = {
 __all__ = [
     "Experiment",
     "FrameStore",
+    "build_index",
     "evaluate",
+    "export_model",
     "finetune",
     "inspect_store",
     "load_experiment",
+    "load_exported",
+    "load_index",
     "load_model",
     "load_study",
     "make_actors",
     "prepare",
     "pretrain",
     "probe",
+    "retrieve",
     "run_demo",
     "run_study",
     "train",

@@ -31,8 +31,9 @@ def test_help_lists_the_commands_in_the_order_of_use(arguments: list[str], capsy
     shown = capsys.readouterr().out
     listed = [line.split()[0] for line in shown.splitlines() if line.startswith("  ")]
     assert listed == [
-        "demo", "actors", "datasets", "prepare", "merge", "inspect", "bench", "recipes", "pretrain", "probe",
-        "finetune", "train", "evaluate", "predict", "detect", "calibrate", "embed", "compare", "report",
+        "demo", "actors", "datasets", "prepare", "merge", "inspect", "bench", "tune", "recipes", "pretrain", "probe",
+        "finetune", "train", "slurm", "evaluate", "predict", "detect", "calibrate", "embed", "index", "retrieve",
+        "export", "compare", "report", "app",
     ]  # fmt: skip
     assert listed == list(COMMANDS)
 

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from sparsedense.data.augment import AugmentConfig, CropBox, centre_crop_box, crop_and_resize
 from sparsedense.data.clip_config import ClipConfig
 from sparsedense.data.loader import (
+    PADDING,
     ClipBatch,
     Draw,
     DrawSampler,
     EvaluationClips,
+    EvaluationShare,
     TrainingClips,
     collate_pairs,
     evaluation_loader,
@@ -234,6 +236,51 @@ def test_processes_share_the_draws_without_overlap_or_loss(count: int, draws: in
     assert together == part(0, 1)[: draws - draws % world_size]
 
 
+@LAW
+@given(
+    count=st.integers(1, 40),
+    steps=st.integers(1, 12),
+    rest=st.integers(0, 5),
+    share=st.integers(1, 5),
+    world_size=st.integers(1, 6),
+)
+def test_every_step_has_the_same_videos_for_any_number_of_processes(
+    count: int, steps: int, rest: int, share: int, world_size: int
+) -> None:
+    batch_size = share * world_size
+    draws = steps * batch_size + rest % batch_size
+
+    def batches(rank: int, of: int) -> list[list[Draw]]:
+        sampler = DrawSampler(np.arange(count), draws_per_epoch=draws, seed=1, rank=rank, world_size=of)
+        drawn, own = list(sampler), batch_size // of
+        return [drawn[start : start + own] for start in range(0, len(drawn) - own + 1, own)]
+
+    alone = batches(0, 1)
+    assert len(alone) == steps
+    parts = [batches(rank, world_size) for rank in range(world_size)]
+    # Row i of rank r is row i * W + r of the batch: the order in which `gather_rows` puts them together again.
+    assert [[draw for rows in zip(*step, strict=True) for draw in rows] for step in zip(*parts, strict=True)] == alone
+
+
+@LAW
+@given(clips=st.integers(0, 60), world_size=st.integers(1, 9))
+def test_processes_validate_every_clip_once_in_as_many_batches(clips: int, world_size: int) -> None:
+    shares = [EvaluationShare(clips, rank=rank, world_size=world_size) for rank in range(world_size)]
+    indices = [list(share) for share in shares]
+    assert {len(own) for own in indices} == {len(share) for share in shares} == {-(-clips // world_size)}
+    assert sorted(index for own in indices for index in own if index != PADDING) == list(range(clips))
+
+
+def test_padding_is_a_clip_without_a_video(squares: FrameStore) -> None:
+    dataset = EvaluationClips(squares, squares.videos(split="test"), CLIPS, num_clips=3)
+    share = EvaluationShare(len(dataset), rank=6, world_size=7)
+    last = list(evaluation_loader(dataset, batch_size=50, num_workers=0, share=share))[-1]
+    clips, rows, labels = last
+    assert len(clips) == len(share) == 5
+    assert (rows == PADDING).tolist() == (labels == -1).tolist() == [False] * 4 + [True]
+    assert clips[-1].max() == 0
+
+
 def test_a_fraction_takes_a_fresh_part_each_epoch() -> None:
     sampler = DrawSampler(np.arange(40), draws_per_epoch=10, seed=0)
     parts, times = [], Counter[int]()
@@ -321,3 +368,31 @@ def test_a_video_shorter_than_a_clip_can_be_evaluated(squares: FrameStore, view:
 def test_an_unknown_view_is_an_error(squares: FrameStore) -> None:
     with pytest.raises(ValueError, match=r"view \('spares'\) must be 'dense' or 'sparse'"):
         EvaluationClips(squares, squares.videos(), CLIPS, num_clips=1, view="spares")
+
+
+@given(
+    videos=st.integers(1, 30),
+    draws=st.integers(6, 80),
+    batch=st.sampled_from([6, 12]),
+    before=st.sampled_from([1, 2, 3]),
+    after=st.sampled_from([1, 2, 3]),
+    data=st.data(),
+)
+def test_draws_that_go_on_are_those_that_would_have_come_on_any_number_of_processes(
+    videos: int, draws: int, batch: int, before: int, after: int, data: st.DataObject
+) -> None:
+    """As long as all processes together make the same batches."""
+    done = data.draw(st.integers(0, draws // batch))
+
+    def batches(world_size: int, first: int) -> list[set[Draw]]:
+        ranks = []
+        for rank in range(world_size):
+            sampler = DrawSampler(np.arange(videos), draws_per_epoch=draws, seed=3, rank=rank, world_size=world_size)
+            sampler.go_on(2, first * batch)
+            sampler.set_epoch(2)
+            ranks.append(list(sampler))
+        share = batch // world_size
+        whole = draws // batch - first
+        return [{draw for own in ranks for draw in own[n * share : (n + 1) * share]} for n in range(whole)]
+
+    assert batches(after, done) == batches(before, 0)[done:]

@@ -9,7 +9,20 @@ import sys
 from collections.abc import Callable, Sequence
 
 from sparsedense import __version__
-from sparsedense.cli import bench, data, detection, evidence, prediction, training
+from sparsedense.cli import (
+    app,
+    bench,
+    data,
+    detection,
+    evidence,
+    export,
+    prediction,
+    retrieval,
+    slurm,
+    training,
+    tuning,
+)
+from sparsedense.processes import is_main_process, leave_launch
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
     "demo": evidence.demo,
@@ -19,19 +32,27 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int | None]] = {
     "merge": data.merge,
     "inspect": data.inspect,
     "bench": bench.bench,
+    "tune": tuning.tune,
     "recipes": training.recipes,
     "pretrain": training.pretrain,
     "probe": evidence.probe,
     "finetune": training.finetune,
     "train": training.train,
+    "slurm": slurm.slurm,
     "evaluate": evidence.evaluate,
     "predict": prediction.predict,
     "detect": detection.detect,
     "calibrate": detection.calibrate,
     "embed": prediction.embed,
+    "index": retrieval.index,
+    "retrieve": retrieval.retrieve,
+    "export": export.export,
     "compare": evidence.compare,
     "report": evidence.report,
+    "app": app.app,
 }
+
+TRAINS_TOGETHER = ("pretrain", "finetune", "train")  # what several processes do together; all else is done by one
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,11 +70,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f"did you mean `{close[0]}`?" if close else "see `sparsedense --help`"
         print(f"error: there is no command {name!r}; {hint}", file=sys.stderr)
         return 2
+    if name not in TRAINS_TOGETHER:
+        if not is_main_process():
+            return 0  # one process does it; the others of torchrun or srun have nothing to do
+        leave_launch()
     try:
         status = COMMANDS[name](rest)
     except KeyboardInterrupt:
-        resumes = name in ("pretrain", "finetune", "train")
-        hint = "; once an epoch was finished, a training goes on with the same command and --resume" if resumes else ""
+        resumes = name in (*TRAINS_TOGETHER, "demo")
+        hint = "; the same command with --resume goes on" if resumes else ""
         print(f"\ninterrupted{hint}", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:  # what the user can mend; anything else is a fault of ours, shown in full

@@ -1,12 +1,14 @@
 """Augmentation that is consistent over a clip: one crop, one flip and one change of colour for all its frames.
 
 Cropping happens on uint8 where a clip is read, because videos differ in size; everything after it is done for the whole
-batch at once, on whatever device the batch is.
+batch at once, on whatever device the batch is. Each clip has a random generator of its own, so that its change depends
+neither on its neighbours in the batch nor on which process of several has it.
 
 Shapes: B clips, C = 3 channels (RGB), T frames, H x W pixels.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _LUMA = (0.299, 0.587, 0.114)
+Generators = Sequence[np.random.Generator]
 
 
 @dataclass(frozen=True)
@@ -106,9 +109,9 @@ def to_float(clips: Tensor) -> Tensor:
     return clips.float().div_(255.0)
 
 
-def random_flips(num_clips: int, probability: float, generator: torch.Generator) -> Tensor:
-    """Which clips to mirror: bool (B,), drawn on the CPU so that it is the same on every device."""
-    return torch.rand(num_clips, generator=generator) < probability
+def random_flips(probability: float, generators: Generators) -> Tensor:
+    """Which clips to mirror, bool (B,), each by its generator."""
+    return _uniform(generators, 1)[:, 0] < probability
 
 
 def flip_clips(clips_BCTHW: Tensor, flips_B: Tensor) -> Tensor:
@@ -119,15 +122,15 @@ def flip_clips(clips_BCTHW: Tensor, flips_B: Tensor) -> Tensor:
     return torch.where(chosen, clips_BCTHW.flip(-1), clips_BCTHW)
 
 
-def jitter_colours(clips_BCTHW: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+def jitter_colours(clips_BCTHW: Tensor, config: AugmentConfig, generators: Generators) -> Tensor:
     """Change brightness, contrast, saturation and hue of each clip by one affine map of its RGB values.
 
     Args:
         clips_BCTHW: float in [0, 1].
         config: the ranges.
-        generator: a CPU generator; the same state gives the same change on every device.
+        generators: one for each clip; the same state gives the same change on every device.
     """
-    matrix_B33, offset_B3 = _colour_map(clips_BCTHW.shape[0], config, generator)
+    matrix_B33, offset_B3 = _colour_map(config, generators)
     matrix_B33, offset_B3 = matrix_B33.to(clips_BCTHW.device), offset_B3.to(clips_BCTHW.device)
     pixels_BNC = clips_BCTHW.permute(0, 2, 3, 4, 1).flatten(1, 3)
     changed = torch.baddbmm(offset_B3[:, None], pixels_BNC, matrix_B33.transpose(1, 2)).clamp_(0.0, 1.0)
@@ -135,52 +138,56 @@ def jitter_colours(clips_BCTHW: Tensor, config: AugmentConfig, generator: torch.
     return changed.view(batch, frames, height, width, channels).permute(0, 4, 1, 2, 3)
 
 
-def _colour_map(num_clips: int, config: AugmentConfig, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _colour_map(config: AugmentConfig, generators: Generators) -> tuple[Tensor, Tensor]:
     """Matrices (B, 3, 3) and offsets (B, 3) of the random change of colour."""
-
-    def between(extent: float) -> Tensor:
-        return (torch.rand(num_clips, generator=generator) * 2 - 1) * extent
-
-    brightness, contrast = between(config.brightness), 1 + between(config.contrast)
-    saturation, hue = 1 + between(config.saturation), between(math.radians(config.hue_degrees))
-    saturation = saturation.masked_fill(torch.rand(num_clips, generator=generator) < config.grey_probability, 0.0)
+    brightness, contrast, saturation, hue, grey = _uniform(generators, 5).unbind(1)
+    brightness = (2 * brightness - 1) * config.brightness
+    contrast = 1 + (2 * contrast - 1) * config.contrast
+    saturation = (1 + (2 * saturation - 1) * config.saturation).masked_fill(grey < config.grey_probability, 0.0)
+    hue = (2 * hue - 1) * math.radians(config.hue_degrees)
     grey_33 = torch.tensor(_LUMA).expand(3, 3)
     saturate = saturation.view(-1, 1, 1) * torch.eye(3) + (1 - saturation).view(-1, 1, 1) * grey_33
-    mixture = _mixtures(num_clips, config.colour_mix_probability, generator)
+    mixture = _mixtures(config.colour_mix_probability, generators)
     matrix = contrast.view(-1, 1, 1) * (saturate @ _hue_rotation(hue) @ mixture)
     # Mid-grey stays where it is under the contrast and the mixture.
     offset = brightness.view(-1, 1) + 0.5 * (1 - matrix.sum(dim=2))
     return matrix, offset
 
 
-def _mixtures(num_clips: int, probability: float, generator: torch.Generator) -> Tensor:
+def _mixtures(probability: float, generators: Generators) -> Tensor:
     """Random rotations and mirrorings (B, 3, 3) of RGB space for some clips, the identity for the others."""
     if probability == 0:
-        return torch.eye(3).expand(num_clips, 3, 3)
-    mixed_B = torch.rand(num_clips, generator=generator) < probability
-    q_B33, r_B33 = torch.linalg.qr(torch.randn(num_clips, 3, 3, generator=generator))
+        return torch.eye(3).expand(len(generators), 3, 3)
+    mixed_B = _uniform(generators, 1)[:, 0] < probability
+    normal_B33 = np.stack([generator.standard_normal((3, 3), dtype=np.float32) for generator in generators])
+    q_B33, r_B33 = torch.linalg.qr(torch.from_numpy(normal_B33))
     # The signs make every rotation equally likely (Mezzadri, 2007); without them some directions are preferred.
     orthogonal_B33 = q_B33 * r_B33.diagonal(dim1=1, dim2=2).sign()[:, None]
     return torch.where(mixed_B.view(-1, 1, 1), orthogonal_B33, torch.eye(3))
 
 
-def add_noise(clips_BCTHW: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+def add_noise(clips_BCTHW: Tensor, config: AugmentConfig, generators: Generators) -> Tensor:
     """Add Gaussian noise of a random strength to each clip; the sum may leave [0, 1], as a camera's does not.
 
     Args:
         clips_BCTHW: float in [0, 1].
         config: the largest standard deviation.
-        generator: a CPU generator; the strengths are the same on every device, the noise itself need not be.
+        generators: one for each clip; the strengths are the same on every device, the noise itself need not be.
     """
     if config.noise == 0:
         return clips_BCTHW
-    strength_B = torch.rand(len(clips_BCTHW), generator=generator) * config.noise
-    seed = int(torch.randint(2**62, (), generator=generator))
-    device = clips_BCTHW.device
-    noise = torch.randn(
-        clips_BCTHW.shape, generator=torch.Generator(device).manual_seed(seed), device=device, dtype=clips_BCTHW.dtype
-    )
-    return clips_BCTHW.addcmul(noise, strength_B.to(device).view(-1, 1, 1, 1, 1))
+    strength_B = _uniform(generators, 1)[:, 0] * config.noise
+    on_device = torch.Generator(clips_BCTHW.device)
+    # Contiguous whatever the clips are: there is a fast kernel for that alone.
+    noise = torch.empty(clips_BCTHW.shape, dtype=clips_BCTHW.dtype, device=clips_BCTHW.device)
+    for clip, generator in zip(noise, generators, strict=True):
+        clip.normal_(generator=on_device.manual_seed(int(generator.integers(2**62))))
+    return clips_BCTHW.addcmul(noise, strength_B.to(clips_BCTHW.device).view(-1, 1, 1, 1, 1))
+
+
+def _uniform(generators: Generators, count: int) -> Tensor:
+    """Uniform numbers in [0, 1), (B, count), a row from each generator."""
+    return torch.from_numpy(np.stack([generator.random(count, dtype=np.float32) for generator in generators]))
 
 
 def _hue_rotation(angle_B: Tensor) -> Tensor:

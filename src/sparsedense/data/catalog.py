@@ -5,21 +5,26 @@ A source is one of
     SOURCE/videos.csv (or the others)  the same inside a folder
     SOURCE/{train,val,test}/CLASS/*    class folders in split folders
     SOURCE/CLASS/*                     class folders; the splits are drawn by group
-and `SOURCE/unlabelled/` holds videos without label. Videos directly in SOURCE have no label either.
+and `SOURCE/unlabelled/` holds videos without label. Videos directly in SOURCE have no label either. SOURCE may be a URL
+that fsspec knows (`s3://`, `gs://`, `https://`), and so may the paths in a list.
 """
 
 from __future__ import annotations
 
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from sparsedense.data.catalog_folder import read_folder
 from sparsedense.data.catalog_table import read_table
 from sparsedense.data.errors import CatalogError
-from sparsedense.data.listing import counted
+from sparsedense.data.listing import Listing, counted
+from sparsedense.data.locations import Location, extension, file_name, folder_of, parse_location, relative_name
+from sparsedense.data.remote_files import RemoteFileError, check_file_systems, download, is_file
 from sparsedense.data.splits import cut_groups, draw_splits, hold_out_groups, shown
 
 LAYOUT_HELP = (
@@ -27,7 +32,9 @@ LAYOUT_HELP = (
     "(SOURCE/train/CLASS/video.mp4, SOURCE/test/...), or a CSV, JSONL or Parquet file with the columns path and label; "
     "public data sets: `sparsedense datasets`"
 )
-TABLE_NAMES = ("videos.csv", "videos.jsonl", "videos.parquet")
+TABLE_EXTENSIONS = (".csv", ".jsonl", ".parquet")
+TABLE_NAMES = tuple(f"videos{kind}" for kind in TABLE_EXTENSIONS)
+AnyLocation = TypeVar("AnyLocation", Path, str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +42,13 @@ class CatalogEntry:
     """One video of a source.
 
     Attributes:
-        path: the file; it may turn out to be missing or broken when it is read.
+        path: the file or URL; it may turn out to be missing or broken when it is read.
         label: class name, or None where it is unknown.
         group: what must not be split (actor, scene, source video); without one, a name of the video's own.
         split: "train", "val", "test" or "unlabelled".
     """
 
-    path: Path
+    path: Location
     label: str | None
     group: str
     split: str
@@ -52,13 +59,13 @@ class Catalog(Sequence[CatalogEntry]):
     """The videos of a source, in a fixed order.
 
     Attributes:
-        root: folder that relative names refer to.
+        root: folder or URL that relative names refer to.
         entries: one for each video.
         notes: what a person should know of how the source was read.
         missing: names of videos that the source's lists have and its folder lacks; they are no entries.
     """
 
-    root: Path
+    root: Location
     entries: tuple[CatalogEntry, ...]
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
@@ -94,7 +101,7 @@ def read_catalog(
     `val_groups` or `test_groups`, are exactly these groups and train is the rest.
 
     Args:
-        source: folder or file.
+        source: folder or file, or the URL of one.
         group_pattern: regular expression; what its first parenthesis (or all of it) matches in a file's name, or else
             in its path relative to the source, is the file's group. Groups in a CSV come before it.
         val_fraction: share of the labelled videos wanted for validation, where splits are drawn.
@@ -107,13 +114,9 @@ def read_catalog(
     Raises:
         CatalogError: the source is missing, holds no videos, or contradicts itself.
     """
-    source = Path(source)
+    source = parse_location(source)
     pattern = _compiled(group_pattern)
-    if not source.exists():
-        raise CatalogError(f"{source} does not exist; {LAYOUT_HELP}")
-    root = source if source.is_dir() else source.parent
-    table = _table_in(source) if source.is_dir() else source
-    found = read_folder(source) if table is None else read_table(table)
+    root, found = _read_url(source) if isinstance(source, str) else _read_path(source)
     if not found.videos:
         notes = "".join(f" ({note})" for note in found.notes)
         raise CatalogError(f"no videos in {source}{notes}; {LAYOUT_HELP}")
@@ -123,7 +126,8 @@ def read_catalog(
     for video in found.videos:
         group = video.group or _group_of(video.path, root, pattern)
         ungrouped += group is None
-        own = Path(relative_name(video.path, root)).with_suffix("").as_posix()
+        name = relative_name(video.path, root)
+        own = name.removesuffix(PurePosixPath(name).suffix)
         entries.append(CatalogEntry(video.path, video.label, group or own, video.split))
     notes_of_groups = _group_notes(ungrouped, len(entries), group_pattern)
     entries = _with_splits(
@@ -133,19 +137,59 @@ def read_catalog(
     return Catalog(root, tuple(entries), (*found.notes, *notes_of_groups, *_leak_notes(entries)))
 
 
-def _table_in(folder: Path) -> Path | None:
-    """The list of videos that a folder holds, if it holds one."""
-    tables = [path for path in map(folder.joinpath, TABLE_NAMES) if path.is_file()]
+def _read_path(source: Path) -> tuple[Location, Listing]:
+    """The root and the videos of a folder or list on this machine."""
+    if not source.exists():
+        raise CatalogError(f"{source} does not exist; {LAYOUT_HELP}")
+    table = source
+    if source.is_dir():
+        tables = [path for path in map(source.joinpath, TABLE_NAMES) if path.is_file()]
+        if not tables:
+            return source, read_folder(source)
+        table = _only_table(source, [path.name for path in tables], tables)
+    found = read_table(table)
+    _check_readable(table, found)
+    return table.parent, found
+
+
+def _read_url(source: str) -> tuple[Location, Listing]:
+    """The root and the videos of a folder or list at a URL."""
+    table = source
+    try:
+        if extension(source) not in TABLE_EXTENSIONS:
+            tables = [url for name in TABLE_NAMES if is_file(url := f"{source}/{name}")]
+            if not tables:
+                return source, read_folder(source)
+            table = _only_table(source, [file_name(url) for url in tables], tables)
+        found = _read_table_at(table)
+    except RemoteFileError as error:
+        raise CatalogError(f"{error}; {LAYOUT_HELP}") from error
+    _check_readable(table, found)
+    return folder_of(table), found
+
+
+def _read_table_at(url: str) -> Listing:
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, file_name(url))
+        download(url, copy)
+        try:
+            return read_table(copy, folder=folder_of(url))
+        except CatalogError as error:
+            raise CatalogError(str(error).replace(str(copy), url)) from error
+
+
+def _only_table(folder: Location, names: Sequence[str], tables: Sequence[AnyLocation]) -> AnyLocation:
+    """The list of videos that a folder holds."""
     if len(tables) > 1:
-        names = " and ".join(path.name for path in tables)
-        raise CatalogError(f"{folder} holds {names}; keep one, or give the file as the source")
-    return tables[0] if tables else None
+        raise CatalogError(f"{folder} holds {' and '.join(names)}; keep one, or give the file as the source")
+    return tables[0]
 
 
-def relative_name(path: Path, root: Path) -> str:
-    """A path relative to a folder where it lies below it, in forward slashes; invalid bytes are shown escaped."""
-    name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def _check_readable(table: Location, found: Listing) -> None:
+    try:
+        check_file_systems(video.path for video in found.videos if isinstance(video.path, str))
+    except RemoteFileError as error:
+        raise CatalogError(f"{table} lists a URL that cannot be read: {error}") from error
 
 
 def _compiled(group_pattern: str | None) -> re.Pattern[str] | None:
@@ -155,10 +199,10 @@ def _compiled(group_pattern: str | None) -> re.Pattern[str] | None:
         raise CatalogError(f"group_pattern {group_pattern!r} is not a regular expression: {error}") from error
 
 
-def _group_of(path: Path, root: Path, pattern: re.Pattern[str] | None) -> str | None:
+def _group_of(path: Location, root: Location, pattern: re.Pattern[str] | None) -> str | None:
     if pattern is None:
         return None
-    match = pattern.search(path.name) or pattern.search(relative_name(path, root))
+    match = pattern.search(file_name(path)) or pattern.search(relative_name(path, root))
     if match is None:
         return None
     return (match.group(1) if pattern.groups else match.group(0)) or None
@@ -166,7 +210,7 @@ def _group_of(path: Path, root: Path, pattern: re.Pattern[str] | None) -> str | 
 
 def _with_splits(
     entries: list[CatalogEntry],
-    source: Path,
+    source: Location,
     *,
     val_fraction: float,
     test_fraction: float,

@@ -1,4 +1,4 @@
-"""Videos listed in a CSV, JSONL or Parquet file: path, label, and optionally group and split."""
+"""Videos listed in a CSV, JSONL or Parquet file: path or URL, label, and optionally group and split."""
 
 from __future__ import annotations
 
@@ -12,20 +12,25 @@ import pyarrow.parquet as pq
 
 from sparsedense.data.errors import CatalogError
 from sparsedense.data.listing import SPLIT_NAMES, ListedVideo, Listing
+from sparsedense.data.locations import Location, joined
 
 _HELP = "expected the columns path and label (empty where unknown), and optionally group and split"
 
 
-def read_table(path: Path) -> Listing:
-    """Read a CSV, JSONL or Parquet list of videos; relative paths start at the list's folder.
+def read_table(path: Path, *, folder: Location | None = None) -> Listing:
+    """Read a CSV, JSONL or Parquet list of videos.
+
+    Args:
+        path: the list.
+        folder: where relative paths start; None for the list's folder.
 
     Raises:
         CatalogError: a column is missing, a value makes no sense, or a video is listed twice.
     """
     videos: list[ListedVideo] = []
-    first_line: dict[Path, int] = {}
+    first_line: dict[Location, int] = {}
     for line, row in _rows(path):
-        video = _listed(path, line, row)
+        video = _listed(path, line, row, path.parent if folder is None else folder)
         if video.path in first_line:
             raise CatalogError(
                 f"{path}, line {line}: {row['path']!r} is also in line {first_line[video.path]}; list it once"
@@ -104,7 +109,7 @@ def _check_parquet_type(path: Path, name: str, kind: pa.DataType) -> None:
         raise CatalogError(f"{path}: column {name!r} is of type {kind}; write it as text")
 
 
-def _listed(path: Path, line: int, row: dict[str, str]) -> ListedVideo:
+def _listed(path: Path, line: int, row: dict[str, str], folder: Location) -> ListedVideo:
     if not row["path"]:
         raise CatalogError(f"{path}, line {line}: the path is empty; give the video's file, or delete the line")
     split = row.get("split", "").lower()
@@ -118,4 +123,4 @@ def _listed(path: Path, line: int, row: dict[str, str]) -> ListedVideo:
         raise CatalogError(f"{path}, line {line}: a video of split {split!r} needs a label; give it, or another split")
     if split == "unlabelled":
         label = None  # the split says that the label, if there is one, must not be used
-    return ListedVideo(path.parent / row["path"], label, row.get("group", ""), split)
+    return ListedVideo(joined(folder, row["path"]), label, row.get("group", ""), split)

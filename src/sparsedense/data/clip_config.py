@@ -60,5 +60,5 @@ class ClipConfig:
     def sparse_evaluation_indices(self, num_frames: int) -> NDArray[np.int64]:
         """Frame indices (T,) of the clip that spans a video; of one too short for it, those of its evaluation clip."""
         if num_frames < self.length:
-            return self.evaluation_indices(num_frames, 1)[0]
+            return self.evaluation_indices(num_frames, 1).reshape(-1)
         return centre_view_pair(num_frames, clip_length=self.length, skip_ratio=self.skip_ratio).sparse

@@ -7,35 +7,20 @@ the copies exceed a size, those that have not been asked for the longest go.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from sparsedense.data.errors import StoreError
+from sparsedense.data.remote_files import RemoteFileError, download, look_at_url
 from sparsedense.file_lock import file_lock
 
-_ATTEMPTS = 4
-_FIRST_PAUSE_SECONDS = 0.5  # doubled after each attempt
 _POLL_SECONDS = 0.05
-# What tells that a file at a URL is another one now; file systems name it differently.
-_VERSION_KEYS = ("size", "ETag", "etag", "LastModified", "last_modified", "mtime", "generation", "version_id")
 
 Result = TypeVar("Result")
-
-
-class FileSystem(Protocol):
-    """What is used of an fsspec file system."""
-
-    def info(self, path: str) -> dict[str, Any]:
-        """Size and other properties of a file."""
-
-    def get_file(self, path: str, target: str) -> None:
-        """Copy a file to this machine."""
 
 
 class FileCache:
@@ -86,7 +71,8 @@ class FileCache:
         Raises:
             StoreError: there is no such file, or the server does not answer.
         """
-        return self._tried(name, lambda system, path: _version(system.info(path)))
+        num_bytes, version = self._tried(name, look_at_url)
+        return {"size": str(num_bytes), "version": version}
 
     def clear(self) -> None:
         """Remove all copies."""
@@ -95,31 +81,18 @@ class FileCache:
     def _download(self, name: str, local: Path) -> None:
         partial = local.with_name(f".{local.name}.{os.getpid()}.partial")
         try:
-            self._tried(name, lambda system, path: _copy(system, path, partial))
+            self._tried(name, lambda url: download(url, partial))
             partial.replace(local)
         finally:
             partial.unlink(missing_ok=True)
 
-    def _tried(self, name: str, work: Callable[[FileSystem, str], Result]) -> Result:
-        """Do something with the file's file system and path, again where the network fails."""
-        url_to_fs = _import_fsspec().url_to_fs
-
-        url = f"{self.url}/{name}"
-        pause = _FIRST_PAUSE_SECONDS
-        for attempt in range(1, _ATTEMPTS + 1):
-            system, path = url_to_fs(url)
-            try:
-                result = work(system, path)
-            except FileNotFoundError as error:
-                raise StoreError(f"{url} does not exist; is it the address of a store's folder?") from error
-            except _transient_errors() as error:
-                if attempt == _ATTEMPTS:
-                    raise StoreError(f"{url} cannot be read after {attempt} attempts ({error!r})") from error
-                time.sleep(pause)
-                pause *= 2
-            else:
-                break
-        return result
+    def _tried(self, name: str, work: Callable[[str], Result]) -> Result:
+        """Do something with the file's URL."""
+        try:
+            return work(f"{self.url}/{name}")
+        except RemoteFileError as error:
+            hint = "; is it the address of a store's folder?" if error.missing else ""
+            raise StoreError(f"{error}{hint}") from error
 
     def _make_room(self, newest: Path) -> None:
         if self._max_bytes is None:
@@ -138,29 +111,3 @@ class FileCache:
             if path != newest:
                 path.unlink(missing_ok=True)
                 excess -= size
-
-
-def _import_fsspec() -> ModuleType:
-    try:
-        return importlib.import_module("fsspec.core")
-    except ImportError as error:
-        raise StoreError("a store at a URL needs fsspec: pip install 'sparsedense[remote]'") from error
-
-
-def _transient_errors() -> tuple[type[Exception], ...]:
-    """What a network does now and then; aiohttp's errors are no `OSError`s."""
-    try:
-        return (OSError, TimeoutError, importlib.import_module("aiohttp").ClientError)
-    except ImportError:
-        return (OSError, TimeoutError)
-
-
-def _version(info: Mapping[str, Any]) -> dict[str, str]:
-    return {key: str(info[key]) for key in _VERSION_KEYS if info.get(key) is not None}
-
-
-def _copy(system: FileSystem, path: str, target: Path) -> None:
-    size = system.info(path).get("size")
-    system.get_file(path, str(target))
-    if size is not None and target.stat().st_size != size:
-        raise OSError(f"{target.stat().st_size} bytes came of {size}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+
+from sparsedense.data.locations import Location
 
 SPLIT_NAMES = {
     "train": "train",
@@ -21,7 +22,7 @@ SPLIT_NAMES = {
 class ListedVideo:
     """A video as a source lists it; group and split are empty where the source does not say."""
 
-    path: Path
+    path: Location
     label: str | None
     group: str = ""
     split: str = ""

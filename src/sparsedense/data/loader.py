@@ -17,12 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from sparsedense.data.augment import AugmentConfig, centre_crop_box, crop_and_resize, random_crop_box, resize_frames
 from sparsedense.data.clip_config import ClipConfig
-from sparsedense.data.sampling import (
-    ClipViews,
-    FrameIndices,
-    centre_view_pair,
-    random_views,
-)
+from sparsedense.data.sampling import ClipViews, FrameIndices, random_views
 from sparsedense.data.store import FrameStore
 
 
@@ -45,6 +40,7 @@ class ClipBatch(TypedDict):
         dense_speed: int64 (B, D), 1 for the fastest dense clips, one more for each larger skip ratio (0 is sparse).
         label: int64 (B,), -1 where unknown.
         video_id: int64 (B,).
+        position: int64 (B,), of the draw in its epoch; with the epoch and the seed, what seeds the clips' augmentation.
     """
 
     dense: Tensor
@@ -54,6 +50,7 @@ class ClipBatch(TypedDict):
     dense_speed: Tensor
     label: Tensor
     video_id: Tensor
+    position: Tensor
 
 
 class _Sample(NamedTuple):
@@ -62,6 +59,7 @@ class _Sample(NamedTuple):
     views: ClipViews
     label: int
     video_id: int
+    position: int
 
 
 class TrainingClips(Dataset[_Sample]):
@@ -111,7 +109,7 @@ class TrainingClips(Dataset[_Sample]):
         clips_VTHWC = self._cropped(video_id, wanted, rng)
         dense, sparse = (clips_VTHWC[:-1], clips_VTHWC[-1]) if self.with_sparse else (clips_VTHWC, None)
         label = self.store.label_id(video_id) if self._label_seen[video_id] else -1
-        return _Sample(sparse, dense, views, label, video_id)
+        return _Sample(sparse, dense, views, label, video_id, draw.position)
 
     def _cropped(self, video_id: int, wanted_VT: FrameIndices, rng: np.random.Generator) -> Tensor:
         """Clips (V, T, size, size, C) of a video, cropped and resized."""
@@ -137,6 +135,7 @@ def collate_pairs(samples: Sequence[_Sample]) -> ClipBatch:
         dense_speed=torch.from_numpy(np.stack([1 + sample.views.ratio_ids for sample in samples])),
         label=torch.tensor([sample.label for sample in samples], dtype=torch.int64),
         video_id=torch.tensor([sample.video_id for sample in samples], dtype=torch.int64),
+        position=torch.tensor([sample.position for sample in samples], dtype=torch.int64),
     )
     sparse = [sample.sparse_THWC for sample in samples if sample.sparse_THWC is not None]
     if sparse:
@@ -173,10 +172,19 @@ class DrawSampler(Sampler[Draw]):
         self.draws_per_epoch = draws_per_epoch - draws_per_epoch % world_size
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self.epoch = 0
+        self._begun_epoch, self._begun_draws = 0, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose draws come next (Lightning calls this)."""
         self.epoch = epoch
+
+    def go_on(self, epoch: int, draws: int) -> None:
+        """Begin one epoch behind its first draws, those of all processes together; other epochs are as before.
+
+        The length stays that of a whole epoch. The draws that come are those that would have come, also with another
+        number of processes.
+        """
+        self._begun_epoch, self._begun_draws = epoch, draws
 
     def __len__(self) -> int:
         return self.draws_per_epoch // self.world_size
@@ -185,11 +193,15 @@ class DrawSampler(Sampler[Draw]):
         turn, order = -1, self.video_ids
         # An epoch's order is held while it lasts: in half the memory where the numbers allow it.
         ids = self.video_ids.astype(np.min_scalar_type(self.video_ids.max()))
-        for position in range(self.rank, self.draws_per_epoch, self.world_size):
+        done = self._begun_draws if self.epoch == self._begun_epoch else 0
+        for position in range(done + self.rank, self.draws_per_epoch, self.world_size):
             if position // len(self.video_ids) != turn:
                 turn = position // len(self.video_ids)
                 order = np.random.default_rng((self.seed, self.epoch, turn)).permutation(ids)
             yield Draw(int(order[position % len(self.video_ids)]), self.epoch, position)
+
+
+PADDING = -1  # index, row and label of a clip that is there only to fill up a process's share
 
 
 class ClipSample(NamedTuple):
@@ -224,7 +236,10 @@ class EvaluationClips(Dataset[ClipSample]):
         return len(self.video_ids) * self.num_clips
 
     def __getitem__(self, index: int) -> ClipSample:
-        """The clip `index % num_clips` of video `index // num_clips`."""
+        """The clip `index % num_clips` of video `index // num_clips`; a black one for `PADDING`."""
+        if index == PADDING:
+            black = torch.zeros(self.clips.length, self.clips.size, self.clips.size, 3, dtype=torch.uint8)
+            return ClipSample(black, PADDING, PADDING)
         row, clip = divmod(index, self.num_clips)
         video_id = int(self.video_ids[row])
         box = centre_crop_box(*self.store.frame_size(video_id))
@@ -233,8 +248,8 @@ class EvaluationClips(Dataset[ClipSample]):
         return ClipSample(clip_THWC, row, self.store.label_id(video_id))
 
     def _indices(self, num_frames: int, clip: int) -> FrameIndices:
-        if self.view == "sparse" and num_frames >= self.clips.length:
-            return centre_view_pair(num_frames, clip_length=self.clips.length, skip_ratio=self.clips.skip_ratio).sparse
+        if self.view == "sparse":
+            return self.clips.sparse_evaluation_indices(num_frames)
         indices_NT = self.clips.evaluation_indices(num_frames, self.num_clips)
         chosen: FrameIndices = indices_NT[clip]
         return chosen
@@ -259,20 +274,46 @@ def training_loader(
         collate_fn=collate_pairs,
         drop_last=True,
         pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # its own: the random numbers of the training do not depend on how often it begins
         persistent_workers=num_workers > 0,
         worker_init_fn=use_one_thread,
     )
 
 
-def evaluation_loader(dataset: EvaluationClips, *, batch_size: int, num_workers: int) -> DataLoader[ClipSample]:
-    """Loader of (clips, rows, labels) in order, every clip once."""
+class EvaluationShare(Sampler[int]):
+    """This process's share of the clips: every `world_size`-th, filled up with `PADDING` so that all are as long.
+
+    Args:
+        num_clips: clips of all processes together.
+        rank: number of this process.
+        world_size: how many processes share the clips.
+    """
+
+    def __init__(self, num_clips: int, *, rank: int, world_size: int) -> None:
+        self._own = range(rank, num_clips, world_size)
+        self._length = -(-num_clips // world_size)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[int]:
+        yield from self._own
+        yield from [PADDING] * (self._length - len(self._own))
+
+
+def evaluation_loader(
+    dataset: EvaluationClips, *, batch_size: int, num_workers: int, share: EvaluationShare | None = None
+) -> DataLoader[ClipSample]:
+    """Loader of (clips, rows, labels) in order, every clip once, or a process's share of them."""
     return DataLoader(
         dataset,
         batch_size=batch_size,
+        sampler=share,
         num_workers=num_workers,
         collate_fn=collate_clips,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # its own: the random numbers of the training do not depend on how often it begins
         worker_init_fn=use_one_thread,
     )
 

@@ -76,10 +76,10 @@ class LoadingStages:
 
     def augment(self) -> None:
         """Turn the batch into float and change colours, noise and side, as a training step does it."""
-        generator = torch.Generator().manual_seed(0)
         for clips in (self._batch["dense"], self._batch["sparse"]):
-            flips = random_flips(len(clips), self._config.flip_probability, generator)
-            changed = jitter_colours(to_float(clips.to(self._device)), self._config, generator)
-            flip_clips(add_noise(changed, self._config, generator), flips)
+            generators = [np.random.default_rng(clip) for clip in range(len(clips))]
+            flips = random_flips(self._config.flip_probability, generators)
+            changed = jitter_colours(to_float(clips.to(self._device)), self._config, generators)
+            flip_clips(add_noise(changed, self._config, generators), flips)
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)

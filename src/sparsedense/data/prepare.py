@@ -11,11 +11,14 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from sparsedense.data.locations import parse_location
 from sparsedense.data.preparation.arguments import PrepareArguments, parse_shard
 from sparsedense.data.preparation.preparation import Preparation
 from sparsedense.data.preparation.run import RunSettings
 from sparsedense.data.preparation.store_target import StoreTarget
 from sparsedense.data.preparation.summary import PrepareProgress, PrepareSummary
+
+EXECUTORS = ("processes", "ray")
 
 __all__ = ["PrepareProgress", "PrepareSummary", "prepare"]
 
@@ -39,6 +42,7 @@ def prepare(
     seed: int = 0,
     shard: str | None = None,
     workers: int | None = None,
+    executor: str = "processes",
     stall_seconds: float = 120.0,
     overwrite: bool = False,
     max_shard_bytes: int = 1_000_000_000,
@@ -52,7 +56,8 @@ def prepare(
 
     Args:
         source: a folder of class folders or split folders, a CSV, JSONL or Parquet list, or the folder of a public
-            data set.
+            data set. The folder, the list, or the paths in it may be URLs (`s3://`, `gs://`, `https://`): each file is
+            then copied for as long as it is read.
         out: folder of the store to make.
         dataset: name of a public data set, read as its owners distribute it; see `sparsedense datasets`.
         split: number of the data set's official split.
@@ -71,6 +76,8 @@ def prepare(
         shard: I/N takes every N-th video from the I-th on, for a job array; `merge` puts the N stores together.
         workers: number of decoding processes; None takes one a core, 0 decodes in this process, which a broken file
             may then crash.
+        executor: "processes" of this machine, or "ray" for those of a Ray cluster, all of whose nodes must see the
+            source and `out` under the same paths; there, `workers` has no meaning.
         stall_seconds: a file whose decoder gives no frame for so long is given up.
         overwrite: make a store that exists anew.
         max_shard_bytes: size at which a new shard begins.
@@ -100,10 +107,14 @@ def prepare(
         test_groups=test_groups,
         seed=seed,
     )
-    settings = RunSettings(workers=_num_workers(workers), stall_seconds=stall_seconds, progress=progress)
+    if executor not in EXECUTORS:
+        raise ValueError(f"executor {executor!r} is not known; use one of {', '.join(EXECUTORS)}")
+    settings = RunSettings(
+        workers=_num_workers(workers), stall_seconds=stall_seconds, progress=progress, executor=executor
+    )
     part, target = parse_shard(shard), StoreTarget(Path(out))
     with target.held():
-        return Preparation(Path(source), target, arguments, part, settings).run(overwrite=overwrite)
+        return Preparation(parse_location(source), target, arguments, part, settings).run(overwrite=overwrite)
 
 
 def _num_workers(workers: int | None) -> int:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from sparsedense.data.manifest import ManifestRow, shard_index_path, shard_path
 from sparsedense.data.preparation.durable_files import sync_file
+from sparsedense.video.jpeg_planes import JpegPlanes
 
 CODECS = ("jpeg", "raw")
 _BLOCK = tarfile.BLOCKSIZE
@@ -62,9 +63,11 @@ class PartWriter:
     ) -> None:
         self._file.close()
 
-    def add_frame(self, frame: NDArray[np.uint8]) -> None:
-        """Append an RGB frame (H, W, 3) of the size of the first one."""
-        if self._codec == "jpeg":
+    def add_frame(self, frame: NDArray[np.uint8] | JpegPlanes) -> None:
+        """Append a frame of the size of the first one: RGB (H, W, 3), or, for the codec "jpeg", JPEG's own planes."""
+        if isinstance(frame, JpegPlanes):
+            self.add_jpeg(simplejpeg.encode_jpeg_yuv_planes(*frame, self._quality))
+        elif self._codec == "jpeg":
             self.add_jpeg(simplejpeg.encode_jpeg(frame, self._quality, colorspace="RGB", colorsubsampling="420"))
         else:
             if not self._spans:

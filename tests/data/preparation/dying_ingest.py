@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 from sparsedense.data.preparation.ingest import IngestJob, IngestResult, ingest
 
 
 def ingest_or_die(job: IngestJob) -> IngestResult:
     """What a decoder does that crashes on one of the files and hangs on another."""
-    if job.path.stem == "1":
+    if Path(job.path).stem == "1":
         os.kill(os.getpid(), signal.SIGSEGV)
-    if job.path.stem == "3":
+    if Path(job.path).stem == "3":
         time.sleep(100)
     return ingest(job)

@@ -178,10 +178,10 @@ def test_memory_does_not_grow_with_the_length_or_the_number_of_videos(tmp_path: 
 def test_a_file_that_is_still_being_written_is_not_taken(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def grows(job: IngestJob) -> IngestResult:
-        result = decoded(job)
-        if job.path.name == "3.mp4":
-            with job.path.open("ab") as file:
+    def grows(job: IngestJob, path: Path) -> IngestResult:
+        result = decoded(job, path)
+        if path.name == "3.mp4":
+            with path.open("ab") as file:
                 file.write(b"more")
         return result
 

@@ -16,11 +16,11 @@ ARGUMENTS = PrepareArguments(
 
 
 def test_a_plan_comes_back_as_it_was(tmp_path: Path) -> None:
+    known = SourceFile(num_bytes=3, modified_ns=4, sha256="5", retry=True, version="ETag 6")
     videos = [
         PlannedVideo("a\nb 走", "x", "g", "train", Path(os.fsdecode(b"/videos/\xff\n.mp4"))),
-        PlannedVideo(
-            "c", None, "h", "unlabelled", None, SourceFile(num_bytes=3, modified_ns=4, sha256="5", retry=True)
-        ),
+        PlannedVideo("a%20b.mp4", "x", "i", "train", "s3://bucket/a%20b.mp4"),
+        PlannedVideo("c", None, "h", "unlabelled", None, known),
     ]
     plan = Plan(
         source="/videos",
@@ -35,7 +35,7 @@ def test_a_plan_comes_back_as_it_was(tmp_path: Path) -> None:
     write_plan(tmp_path / "plan", plan)
     assert read_plan(tmp_path / "plan") == plan
     assert [path.name for path in tmp_path.iterdir()] == ["plan"]
-    assert (plan.row(0).label_id, plan.row(1).label_id) == (1, -1)
+    assert [plan.row(number).label_id for number in range(3)] == [1, 1, -1]
 
 
 def test_differences_between_arguments_are_told() -> None:

@@ -129,7 +129,7 @@ def test_nothing_is_decoded_twice_and_the_finished_parts_of_killed_workers_are_u
 
     def counting(job: IngestJob) -> IngestResult:
         result = ingest(job)
-        decoded.append(job.path.name)
+        decoded.append(Path(job.path).name)
         return result
 
     def stop(step: PrepareProgress) -> None:

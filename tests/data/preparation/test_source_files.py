@@ -3,8 +3,10 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from sparsedense.data.preparation.source_files import (
@@ -60,6 +62,24 @@ def test_files_come_back_as_they_were_written(tmp_path: Path) -> None:
     write_source_files(tmp_path, files)
     assert read_source_files(tmp_path, num_rows=2) == files
     assert [path.name for path in tmp_path.iterdir()] == ["sources.parquet"]
+
+
+def test_a_store_made_before_urls_could_be_sources_keeps_what_it_knows(tmp_path: Path) -> None:
+    files = [SourceFile(num_bytes=1, modified_ns=2, sha256="ab"), SourceFile(retry=True)]
+    write_source_files(tmp_path, files)
+    path = tmp_path / "sources.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["version"]), path)
+    assert read_source_files(tmp_path, num_rows=2) == files
+
+
+def test_a_version_is_known_by_time_or_by_what_a_server_says() -> None:
+    here, there, silent = SourceFile(num_bytes=1, modified_ns=2), SourceFile(version="ETag a"), SourceFile(num_bytes=1)
+    for file in (here, there):
+        assert replace(file, sha256="ab").same_version(file)
+        assert not file.same_version(replace(file, num_bytes=9))
+    assert not here.same_version(replace(here, modified_ns=9))
+    assert not there.same_version(replace(there, version="ETag b"))
+    assert not silent.same_version(silent)  # nothing tells that it has not changed
 
 
 @pytest.mark.parametrize("damage", ["missing", "other rows", "no parquet"])

@@ -43,7 +43,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
 
     def counting(job: IngestJob) -> IngestResult:
-        names.append(job.path.name)
+        names.append(Path(job.path).name)
         return ingest(job)
 
     monkeypatch.setattr(prepare_run, "ingest", counting)

@@ -6,7 +6,7 @@ catalog = read_dataset("ucf101", "UCF101", split=1)
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,6 +86,7 @@ def read_dataset(
     lists: str | Path | None = None,
     val_fraction: float = 0.0,
     seed: int = 0,
+    kept_splits: Mapping[str, str] | None = None,
 ) -> Catalog:
     """List the videos of a public data set with its official split, without opening them.
 
@@ -97,6 +98,7 @@ def read_dataset(
         val_fraction: share of the training videos to validate on, drawn by group; for data sets that have no
             validation of their own.
         seed: seed of that draw.
+        kept_splits: splits of groups that were drawn before and stay as they are, when videos have come since.
 
     Returns:
         The catalog; its `missing` names the listed videos that are not there.
@@ -115,7 +117,7 @@ def read_dataset(
         raise ValueError(f"split ({split}) must be from 1 to {description.splits} for {description.title}")
     source = Path(source)
     catalog = _READERS[name](source, source if lists is None else Path(lists), split)
-    return _with_validation(catalog, description, val_fraction, seed) if val_fraction else catalog
+    return _with_validation(catalog, description, val_fraction, seed, kept_splits or {}) if val_fraction else catalog
 
 
 def read_segments(name: str, source: str | Path, *, lists: str | Path | None = None) -> AnnotatedVideos:
@@ -137,7 +139,9 @@ def read_segments(name: str, source: str | Path, *, lists: str | Path | None = N
     return _SEGMENT_READERS[name](source, source if lists is None else Path(lists))
 
 
-def _with_validation(catalog: Catalog, description: DatasetDescription, val_fraction: float, seed: int) -> Catalog:
+def _with_validation(
+    catalog: Catalog, description: DatasetDescription, val_fraction: float, seed: int, kept_splits: Mapping[str, str]
+) -> Catalog:
     """The catalog with some groups of the training moved to validation."""
     if any(entry.split == "val" for entry in catalog):
         raise ValueError(f"val_fraction ({val_fraction}) must be 0: {description.title} has a validation of its own")
@@ -149,6 +153,8 @@ def _with_validation(catalog: Catalog, description: DatasetDescription, val_frac
             val_fraction=val_fraction,
             test_fraction=0.0,
             seed=seed,
+            # A group that the official lists cut is in test besides; here it is the training's part that counts.
+            kept={group: split for group, split in kept_splits.items() if split in ("train", "val")},
         )
     )
     entries = tuple(replace(entry, split=next(drawn)) if entry.split == "train" else entry for entry in catalog.entries)

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from sparsedense.data.catalog import relative_name
 from sparsedense.data.catalog_folder import VIDEO_EXTENSIONS
 from sparsedense.data.errors import CatalogError
+from sparsedense.data.locations import relative_name
 from sparsedense.data.splits import shown
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sparsedense.data.catalog import Catalog, read_catalog
+from sparsedense.data.errors import CatalogError
+from sparsedense.data.locations import Location
 from sparsedense.data.preparation.ingest import FrameFormat
 from sparsedense.data.shards import CODECS
 
@@ -62,11 +64,11 @@ class PrepareArguments:
             codec=self.codec, short_side=self.short_side, quality=self.quality, min_frames=self.min_frames
         )
 
-    def catalog(self, source: Path, *, kept_splits: Mapping[str, str] | None = None) -> Catalog:
+    def catalog(self, source: Location, *, kept_splits: Mapping[str, str] | None = None) -> Catalog:
         """The videos of the source.
 
         Args:
-            source: folder or list.
+            source: folder or list, or the URL of one.
             kept_splits: splits of groups that were drawn before and stay as they are.
 
         Raises:
@@ -75,9 +77,20 @@ class PrepareArguments:
         if self.dataset is not None:
             from sparsedense.data.datasets import read_dataset  # here: it brings torch, which takes seconds
 
+            if isinstance(source, str):
+                raise CatalogError(
+                    f"the lists of {self.dataset} are read from a folder of this machine, not from {source}; copy "
+                    "or mount it, or leave out dataset"
+                )
             fraction = self.val_fraction or 0.0
             return read_dataset(
-                self.dataset, source, split=self.split, lists=self.lists, val_fraction=fraction, seed=self.seed
+                self.dataset,
+                source,
+                split=self.split,
+                lists=self.lists,
+                val_fraction=fraction,
+                seed=self.seed,
+                kept_splits=kept_splits,
             )
         return read_catalog(
             source,

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsedense.data.locations import Location, extension
 from sparsedense.data.preparation.ordered_pool import still_alive
 from sparsedense.data.preparation.source_files import SourceFile, hash_content, look_at
+from sparsedense.data.remote_files import RemoteFileError, download
 from sparsedense.data.shards import PartWriter
 from sparsedense.video.decoder import VideoDecoder
 from sparsedense.video.errors import DamagedVideoError, UnreadableVideoError
@@ -44,14 +48,14 @@ class IngestJob:
     """A video file, and the part to write.
 
     Attributes:
-        path: the video file.
+        path: the video file, or its URL.
         part: the part file to write.
         key: name of the sample in the shard.
         frame_format: how to store the frames.
         metadata: what to write beside the frames.
     """
 
-    path: Path
+    path: Location
     part: Path
     key: str
     frame_format: FrameFormat
@@ -98,8 +102,13 @@ def ingest(job: IngestJob) -> IngestResult:
         finished = _read_finished(job)
         if finished is not None and finished.source.same_version(seen):
             return finished
-    sha256 = None if seen is None else hash_content(job.path, alive=still_alive)
-    result = _decoded(job)
+    sha256 = None
+    try:
+        with _on_this_machine(job) as path:
+            sha256 = None if seen is None else hash_content(path, alive=still_alive)
+            result = _decoded(job, path)
+    except RemoteFileError as error:
+        result = IngestResult(reason=error.reason)
     if seen is None or sha256 is None:
         source = SourceFile(retry=True)
     else:
@@ -113,11 +122,29 @@ def ingest(job: IngestJob) -> IngestResult:
     return result
 
 
-def _decoded(job: IngestJob) -> IngestResult:
+@contextmanager
+def _on_this_machine(job: IngestJob) -> Iterator[Path]:
+    """The video file; one at a URL is copied beside its part for as long as it is needed.
+
+    Raises:
+        RemoteFileError: it cannot be copied.
+    """
+    if isinstance(job.path, Path):
+        yield job.path
+        return
+    copy = job.part.with_name(f"{job.part.name}.{os.getpid()}.source{extension(job.path)}")
+    try:
+        download(job.path, copy, alive=still_alive)
+        yield copy
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _decoded(job: IngestJob, path: Path) -> IngestResult:
     # A name of its own: a process of a run that was just killed may still be writing the same video.
     partial = job.part.with_name(f"{job.part.name}.{os.getpid()}")
     try:
-        with VideoDecoder(job.path) as decoder:
+        with VideoDecoder(path) as decoder:
             result = _written(job, decoder, partial)
     except UnreadableVideoError as error:
         return IngestResult(reason=error.reason)
@@ -132,9 +159,10 @@ def _written(job: IngestJob, decoder: VideoDecoder, partial: Path) -> IngestResu
     form, info = job.frame_format, decoder.info
     num_frames, reason = 0, None
     height, width = 0, 0
+    read = decoder.jpeg_frames if form.codec == "jpeg" else decoder.frames
     with PartWriter(partial, job.key, codec=form.codec, quality=form.quality) as part:
         try:
-            for frame in decoder.frames(short_side=form.short_side):
+            for frame in read(short_side=form.short_side):
                 part.add_frame(frame)
                 num_frames += 1
                 height, width = frame.shape[:2]

@@ -129,6 +129,19 @@ def _check_paths(paths: Sequence[Path], found: Sequence[StoredRows]) -> None:
             seen[row.path] = path
 
 
+def _check_groups(found: Sequence[StoredRows]) -> None:
+    """Refuse a group that two stores have in different splits; one that official lists cut is cut in its own store."""
+    stores = [[(row.group, row.split) for row in stored.rows] for stored in found]
+    by_lists = {group for pairs in stores for group in _cut(pairs)}
+    cut = [group for group in _cut([pair for pairs in stores for pair in pairs]) if group not in by_lists]
+    if cut:
+        raise StoreError(f"the stores have groups in more than one of train, val and test: {shown(cut)}")
+
+
+def _cut(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    return cut_groups([group for group, _ in pairs], [split for _, split in pairs])
+
+
 def _plan(
     target: StoreTarget,
     paths: Sequence[Path],
@@ -141,11 +154,10 @@ def _plan(
     for store, number in order:
         row = found[store].rows[number]
         videos.append(PlannedVideo(row.path, row.label, row.group, row.split, source=found[store].files[number]))
-    cut = cut_groups([video.group for video in videos], [video.split for video in videos])
-    if cut:
-        raise StoreError(f"the stores have groups in more than one of train, val and test: {shown(cut)}")
     first = found[0].info
     is_part = first.shard is not None
+    if not is_part:  # the parts of one source have the groups and splits of one list
+        _check_groups(found)
     arguments = dict(first.arguments) if is_part else {}
     arguments.update({name: getattr(first, name) for name in _FORMAT})
     arguments["max_shard_bytes"] = max_shard_bytes or first.arguments.get("max_shard_bytes", 1_000_000_000)

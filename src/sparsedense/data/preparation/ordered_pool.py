@@ -50,7 +50,7 @@ def ordered_map(
     if workers == 0:
         yield from map(function, jobs)
         return
-    pool = _OrderedPool(function, workers=workers, failed=failed, stall_seconds=stall_seconds)
+    pool = ProcessPool(function, workers=workers, failed=failed, stall_seconds=stall_seconds)
     try:
         yield from pool.run(iter(jobs))
     finally:
@@ -107,8 +107,8 @@ class _Worker(Generic[Job, Result]):
         self.pipe.close()
 
 
-class _OrderedPool(Generic[Job, Result]):
-    """Worker processes, and the tasks whose results were not given out yet."""
+class ProcessPool(Generic[Job, Result]):
+    """Worker processes, and the tasks whose results were not given out yet; see `ordered_map` for the arguments."""
 
     def __init__(
         self,
@@ -125,6 +125,7 @@ class _OrderedPool(Generic[Job, Result]):
         self._workers: list[_Worker[Job, Result]] = [_Worker(function) for _ in range(workers)]
 
     def run(self, jobs: Iterator[Job]) -> Iterator[Result]:
+        """Results in the order of the jobs; when all are given out, there may be a next run."""
         more = True
         while True:
             more = more and self._hand_out(jobs)
@@ -135,6 +136,7 @@ class _OrderedPool(Generic[Job, Result]):
             self._wait()
 
     def close(self) -> None:
+        """End the processes."""
         for worker in self._workers:
             worker.end()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sparsedense.data.catalog import Catalog
+from sparsedense.data.locations import Location, absolute, parse_location
 from sparsedense.data.manifest import ManifestRow
 from sparsedense.data.preparation.durable_files import replace_durably
 from sparsedense.data.preparation.source_files import SourceFile
@@ -33,6 +34,7 @@ _SCHEMA = pa.schema(
         pa.field("modified_ns", pa.int64()),
         pa.field("sha256", pa.string()),
         pa.field("retry", pa.bool_()),
+        pa.field("version", pa.string()),
     ]
 )
 
@@ -46,7 +48,7 @@ class PlannedVideo:
         label: class name; None where unknown.
         group: what a split never cuts.
         split: "train", "val", "test" or "unlabelled".
-        file: the file to read; None where the frames that the store has are kept.
+        file: the file or URL to read; None where the frames that the store has are kept.
         source: what is known of the file of a row that is kept.
     """
 
@@ -54,7 +56,7 @@ class PlannedVideo:
     label: str | None
     group: str
     split: str
-    file: Path | None = None
+    file: Location | None = None
     source: SourceFile = field(default_factory=SourceFile)
 
 
@@ -63,7 +65,7 @@ class Plan:
     """What a run of `prepare` is going to do.
 
     Attributes:
-        source: absolute path of the source.
+        source: absolute path or URL of the source.
         arguments: the arguments on which the store depends.
         base: mark of the store that is brought up to date; None for a new one.
         class_names: names of the classes, in the order of their ids.
@@ -103,7 +105,7 @@ class Plan:
 def planned(catalog: Catalog) -> list[PlannedVideo]:
     """All videos of a catalog, to be read."""
     return [
-        PlannedVideo(catalog.name(entry), entry.label, entry.group, entry.split, entry.path.absolute())
+        PlannedVideo(catalog.name(entry), entry.label, entry.group, entry.split, absolute(entry.path))
         for entry in catalog
     ]
 
@@ -145,8 +147,9 @@ def read_plan(path: Path) -> Plan:
     about = json.loads(table.schema.metadata[b"plan"])
     videos = []
     for row in table.to_pylist():
-        source = SourceFile(**{name: row.pop(name) for name in ("num_bytes", "modified_ns", "sha256", "retry")})
-        video = PlannedVideo(**{**row, "file": None if row["file"] is None else Path(os.fsdecode(row["file"]))})
-        videos.append(replace(video, source=source))
+        known = {item.name for item in fields(SourceFile)} & row.keys()  # an older plan may know less
+        source = SourceFile(**{name: row.pop(name) for name in known})
+        file = None if row["file"] is None else parse_location(os.fsdecode(row["file"]))
+        videos.append(PlannedVideo(**{**row, "file": file, "source": source}))
     lists = {name: tuple(about[name]) for name in ("class_names", "notes", "missing")}
     return Plan(**{**about, **lists, "videos": videos})

@@ -12,6 +12,7 @@ from typing import Any
 from sparsedense.data.catalog import Catalog
 from sparsedense.data.errors import CatalogError, StoreError
 from sparsedense.data.listing import counted
+from sparsedense.data.locations import Location, resolved
 from sparsedense.data.preparation.arguments import PrepareArguments, format_of, same_splits, told_differences
 from sparsedense.data.preparation.plan import Plan, planned, read_plan, write_plan
 from sparsedense.data.preparation.run import PrepareRun, RunSettings
@@ -26,7 +27,7 @@ class Preparation:
     """One call of `prepare`.
 
     Args:
-        source: folder or list of videos.
+        source: folder or list of videos, or the URL of one.
         target: where to make the store; it must be held.
         arguments: on what the store depends.
         shard: number and count of the part of the source to take; None for all of it.
@@ -35,7 +36,7 @@ class Preparation:
 
     def __init__(
         self,
-        source: Path,
+        source: Location,
         target: StoreTarget,
         arguments: PrepareArguments,
         shard: tuple[int, int] | None,
@@ -105,7 +106,7 @@ class Preparation:
         return plan
 
     def _differences(self, plan: Plan) -> str:
-        now = {**self._record, "source": str(self._source.resolve()), "shard": _told(self._shard)}
+        now = {**self._record, "source": resolved(self._source), "shard": _told(self._shard)}
         before = {**plan.arguments, "source": plan.source, "shard": _told(_part(plan.shard))}
         return told_differences(before, now)
 
@@ -121,7 +122,7 @@ class Preparation:
         if self._shard is not None:
             self._check_same_catalog(stored, catalog)
             return None
-        plan = plan_update(stored, catalog, source=self._source.resolve(), arguments=self._record)
+        plan = plan_update(stored, catalog, source=resolved(self._source), arguments=self._record)
         if not changes_nothing(plan, stored):
             return plan
         files = [video.source for video in plan.videos]
@@ -137,7 +138,7 @@ class Preparation:
             videos = videos[number - 1 :: count]
             shard = {"number": number, "count": count, "catalog": _mark_of_catalog(catalog)}
         return Plan(
-            source=str(self._source.resolve()),
+            source=resolved(self._source),
             arguments=self._record,
             class_names=tuple(sorted({entry.label for entry in catalog if entry.label is not None})),
             notes=catalog.notes,
@@ -197,7 +198,7 @@ class Preparation:
             "source": info.source,
             "shard": _told(_part(info.shard)),
         }
-        now = {**format_of(self._record), "source": self._source.resolve().name, "shard": _told(self._shard)}
+        now = {**format_of(self._record), "source": Path(resolved(self._source)).name, "shard": _told(self._shard)}
         differences = told_differences(before, now)
         if differences:
             raise StoreError(

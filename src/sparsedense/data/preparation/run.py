@@ -11,17 +11,20 @@ A part is deleted only when the journal has it, so a run that is killed loses wh
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sparsedense.data.errors import StoreError
+from sparsedense.data.locations import Location, parse_location
 from sparsedense.data.preparation.ingest import FrameFormat, IngestJob, IngestResult, ingest, result_path
 from sparsedense.data.preparation.journal import JournalEntry, append_entries, recover_entries
 from sparsedense.data.preparation.ordered_pool import ordered_map
 from sparsedense.data.preparation.plan import Plan
+from sparsedense.data.preparation.ray_pool import ordered_map_on_ray
 from sparsedense.data.preparation.source_files import SourceFile, look_at
 from sparsedense.data.preparation.summary import PrepareProgress
+from sparsedense.data.remote_files import RemoteFileError, is_there
 from sparsedense.data.shards import Place, ShardWriter, sample_metadata
 
 COMMIT_SECONDS = 2.0  # waiting for the disk costs milliseconds, what it may cost to lose this much costs seconds
@@ -35,11 +38,13 @@ class RunSettings:
         workers: decoding processes; 0 decodes in this process.
         stall_seconds: a decoder that gives no frame for so long is ended.
         progress: called after each file.
+        executor: "processes" of this machine, or "ray" for those of a cluster.
     """
 
     workers: int
     stall_seconds: float
     progress: Callable[[PrepareProgress], None] | None
+    executor: str = "processes"
 
 
 class PrepareRun:
@@ -72,7 +77,7 @@ class PrepareRun:
         self._plan = plan
         self._format = frame_format
         self._settings = settings
-        self._parts = work / "parts"
+        self._parts = (work / "parts").absolute()  # the processes of a cluster have other working folders
         self._journal = work / "journal.jsonl"
         self._todo = [video_id for video_id, video in enumerate(plan.videos) if video.file is not None]
         self._shards = ShardWriter(
@@ -106,20 +111,23 @@ class PrepareRun:
         """
         self._recover()
         todo = self._todo[self.num_before :]
-        settings = self._settings
         try:
-            for result in ordered_map(
-                ingest,
-                map(self._job, todo),
-                workers=min(settings.workers, len(todo)),
-                failed=_failed,
-                stall_seconds=settings.stall_seconds,
-            ):
+            for result in self._results(todo):
                 self._take(result)
             self._shards.close()
             self._commit()
         finally:
             self._shards.abandon()
+
+    def _results(self, todo: Sequence[int]) -> Iterator[IngestResult]:
+        settings = self._settings
+        jobs = map(self._job, todo)
+        if settings.executor == "ray" and todo:
+            return ordered_map_on_ray(
+                ingest, jobs, shared=self._parts, failed=_failed, stall_seconds=settings.stall_seconds
+            )
+        workers = min(settings.workers, len(todo))
+        return ordered_map(ingest, jobs, workers=workers, failed=_failed, stall_seconds=settings.stall_seconds)
 
     def _recover(self) -> None:
         """Go back to what the journal has, and keep parts that wait for their turn."""
@@ -152,7 +160,7 @@ class PrepareRun:
         """Put the result of the next video into the shards."""
         video_id = self._todo[len(self.entries)]
         if result.source.retry:
-            _check_source(Path(self._plan.source), self._plan.videos[video_id].path, result.reason)
+            _check_source(parse_location(self._plan.source), self._plan.videos[video_id].path, result.reason)
         place = Place(-1, -1, -1)
         if result.spans is not None:
             place = self._shards.append(self._parts / _key(video_id), result.spans)
@@ -207,19 +215,27 @@ def _failed(job: IngestJob, reason: str) -> IngestResult:
     return IngestResult(reason=reason, source=replace(look_at(job.path) or SourceFile(), retry=True))
 
 
-def _check_source(source: Path, name: str, reason: str | None) -> None:
+def _check_source(source: Location, name: str, reason: str | None) -> None:
     """Stop where it is not one file that cannot be read, but the source that has gone: a disk, a network, a folder.
 
     Raises:
         StoreError: the source is missing, empty, or cannot be listed.
     """
     try:
-        if source.is_file() or any(source.iterdir()):
+        if _has_something(source):
             return
         trouble = "is empty"
     except OSError as error:
         trouble = f"cannot be read ({error.strerror})"
+    except RemoteFileError as error:
+        trouble = error.reason
     raise StoreError(
         f"the source {source} {trouble} since {name} ({reason}); bring it back and run the same command again: what is "
         "finished is kept"
     )
+
+
+def _has_something(source: Location) -> bool:
+    if isinstance(source, str):
+        return is_there(source)
+    return source.is_file() or any(source.iterdir())

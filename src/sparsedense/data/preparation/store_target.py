@@ -29,9 +29,18 @@ class StoreTarget:
         partial: the store to come.
         work: what is needed only while it is made.
         plan: what is to be done; where it exists, a run was interrupted.
+
+    Raises:
+        StoreError: it is a URL.
     """
 
     def __init__(self, out: Path) -> None:
+        scheme, _, rest = str(out).partition("/")
+        if len(scheme) > 2 and scheme.endswith(":"):  # a URL that was read as a path: "s3:/bucket/store"
+            raise StoreError(
+                f"{scheme}//{rest} is a URL, and a store is made on a disk; prepare into a folder, then copy it "
+                "(`aws s3 cp --recursive`, `gcloud storage cp -r`, `rsync`): a store at a URL can be read"
+            )
         self.out = out
         self.partial = out.parent / f".{out.name}.partial"
         self.work = self.partial / "work"

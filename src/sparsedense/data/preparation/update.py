@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from sparsedense.data.catalog import Catalog, CatalogEntry
 from sparsedense.data.errors import StoreError
 from sparsedense.data.listing import counted
+from sparsedense.data.locations import Location, absolute
 from sparsedense.data.manifest import ManifestRow, StoreInfo, read_rows, read_store_info
 from sparsedense.data.preparation.plan import Plan, PlannedVideo
 from sparsedense.data.preparation.source_files import SourceFile, hash_content, look_at, read_source_files
 from sparsedense.data.shards import sample_metadata
 from sparsedense.data.splits import cut_groups, shown
+
+Look: TypeAlias = Callable[[Location], SourceFile | None]
+_LOOKS_AT_ONCE = 32  # each waits for a server most of the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +47,10 @@ class StoredRows:
 
     @property
     def splits(self) -> dict[str, str]:
-        """Split of each labelled group."""
-        return {row.group: row.split for row in self.rows if row.label is not None}
+        """Split of each labelled group; of one that official lists cut, that of its part outside of test."""
+        labelled = [row for row in self.rows if row.label is not None]
+        of_test = {row.group: row.split for row in labelled if row.split == "test"}
+        return of_test | {row.group: row.split for row in labelled if row.split != "test"}
 
 
 def read_stored(store: Path) -> StoredRows:
@@ -57,13 +65,13 @@ def read_stored(store: Path) -> StoredRows:
     return StoredRows(info, rows, read_source_files(store, num_rows=len(rows)), digest.hexdigest())
 
 
-def plan_update(stored: StoredRows, catalog: Catalog, *, source: Path, arguments: Mapping[str, Any]) -> Plan:
+def plan_update(stored: StoredRows, catalog: Catalog, *, source: str, arguments: Mapping[str, Any]) -> Plan:
     """The plan that brings a store up to date with its source.
 
     Args:
         stored: the store.
         catalog: the source as it is now.
-        source: where it lies.
+        source: its absolute path or URL.
         arguments: the arguments of this run.
 
     Raises:
@@ -72,26 +80,27 @@ def plan_update(stored: StoredRows, catalog: Catalog, *, source: Path, arguments
     row_of = {row.path: row.video_id for row in stored.rows}
     videos: list[PlannedVideo | None] = [None] * len(stored.rows)
     new: list[CatalogEntry] = []
+    look = _look(catalog)
     for entry in catalog:
         video_id = row_of.get(catalog.name(entry))
         if video_id is None:
             new.append(entry)
         else:
-            videos[video_id] = _compared(entry, stored.rows[video_id], stored.files[video_id])
+            videos[video_id] = _compared(entry, stored.rows[video_id], stored.files[video_id], look)
     gone = [row.video_id for row, video in zip(stored.rows, videos, strict=True) if video is None]
     if len(gone) == len(stored.rows):
         raise StoreError(
             f"none of the {counted(len(gone), 'video')} of the store is in {source}: it was made from another source; "
             "choose another folder for this one, or use --overwrite"
         )
-    added = _moved_or_added(new, gone, videos, stored, catalog)
+    added = _moved_or_added(new, gone, videos, stored, catalog, look)
     gone = [row.video_id for row, video in zip(stored.rows, videos, strict=True) if video is None]
     kept = [video or _as_it_was(stored, number) for number, video in enumerate(videos)]
     every = [*kept, *added]
-    _check_groups(every, source)
+    _check_groups(every, catalog, source)
     names = {video.label for video in every if video.label is not None} - {*stored.info.class_names}
     return Plan(
-        source=str(source.absolute()),
+        source=source,
         arguments=arguments,
         base=stored.mark,
         # New classes come behind the others, so that an id means the same class as long as the store lives.
@@ -110,17 +119,25 @@ def changes_nothing(plan: Plan, stored: StoredRows) -> bool:
     )
 
 
-def _compared(entry: CatalogEntry, row: ManifestRow, known: SourceFile) -> PlannedVideo:
+def _look(catalog: Catalog) -> Look:
+    """What looks at a file of the catalog; at those at URLs it has looked already, at many at once."""
+    urls = [entry.path for entry in catalog if isinstance(entry.path, str)]
+    with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
+        found = dict(zip(urls, pool.map(partial(look_at, listed=True), urls), strict=True))
+    return lambda path: found[path] if isinstance(path, str) else look_at(path)
+
+
+def _compared(entry: CatalogEntry, row: ManifestRow, known: SourceFile, look: Look) -> PlannedVideo:
     """A video that the store has, to be read again only where its file has changed."""
     video = PlannedVideo(row.path, entry.label, entry.group, entry.split, source=known)
-    found = look_at(entry.path)
+    found = look(entry.path)
     if found is None:  # it may come back; until then the store has what it had
         return video
     if not known.retry and found.same_version(known):
         return video
     if not known.retry and found.num_bytes == known.num_bytes and hash_content(entry.path) == known.sha256:
-        return replace(video, source=replace(known, modified_ns=found.modified_ns))
-    return replace(video, file=entry.path.absolute())
+        return replace(video, source=known.seen_as(found))
+    return replace(video, file=absolute(entry.path))
 
 
 def _moved_or_added(
@@ -129,6 +146,7 @@ def _moved_or_added(
     videos: list[PlannedVideo | None],
     stored: StoredRows,
     catalog: Catalog,
+    look: Look,
 ) -> list[PlannedVideo]:
     """Put files that only have another name into their rows; returns those that are new."""
     by_size: dict[int, list[int]] = defaultdict(list)
@@ -137,8 +155,8 @@ def _moved_or_added(
             by_size[stored.files[number].num_bytes].append(number)
     added = []
     for entry in new:
-        video = PlannedVideo(catalog.name(entry), entry.label, entry.group, entry.split, entry.path.absolute())
-        found = look_at(entry.path)
+        video = PlannedVideo(catalog.name(entry), entry.label, entry.group, entry.split, absolute(entry.path))
+        found = look(entry.path)
         candidates = by_size.get(found.num_bytes, []) if found is not None else []
         sha256 = hash_content(entry.path) if candidates else None
         match = next((number for number in candidates if stored.files[number].sha256 == sha256), None)
@@ -146,7 +164,7 @@ def _moved_or_added(
             added.append(video)
         else:
             candidates.remove(match)
-            known = replace(stored.files[match], modified_ns=found.modified_ns)
+            known = stored.files[match].seen_as(found)
             videos[match] = replace(video, file=None, source=known)
     return added
 
@@ -156,8 +174,10 @@ def _as_it_was(stored: StoredRows, number: int) -> PlannedVideo:
     return PlannedVideo(row.path, row.label, row.group, row.split, source=stored.files[number])
 
 
-def _check_groups(videos: Sequence[PlannedVideo], source: Path) -> None:
+def _check_groups(videos: Sequence[PlannedVideo], catalog: Catalog, source: str) -> None:
+    by_lists = cut_groups([entry.group for entry in catalog], [entry.split for entry in catalog])
     cut = cut_groups([video.group for video in videos], [video.split for video in videos])
+    cut = [group for group in cut if group not in by_lists]
     if cut:
         raise StoreError(
             f"the store has videos that left {source} and are of groups that now have another split: {shown(cut)}; "
