@@ -25,7 +25,8 @@ class PhaseConfig:
 
     Attributes:
         epochs: number of epochs.
-        batch_size: videos a step; pretraining sends two clips of each through the network.
+        batch_size: videos a step, those of all processes together; pretraining sends two clips of each through the
+            network.
         steps_per_epoch: steps that make an epoch; `null` makes it one pass over the epoch's videos.
         fraction_per_epoch: share of the videos drawn in an epoch while there is no supervision (the paper's quarter).
         learning_rate: the largest rate.
@@ -36,6 +37,8 @@ class PhaseConfig:
         keep: which epoch's weights the model file gets: `best` by validation accuracy, where there is a validation, or
             `last`.
         gradient_clip: largest norm of the gradient; `null` does not clip.
+        accumulate: batches whose mean gradient makes one step, for batches that do not fit the memory. The gradient is
+            that of the large batch but for BatchNorm and the losses that compare videos: both see one batch at a time.
     """
 
     epochs: int = 150
@@ -49,6 +52,11 @@ class PhaseConfig:
     weight_decay: float = 0.0
     gradient_clip: float | None = None
     keep: Literal["best", "last"] = "best"
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        if self.accumulate < 1:
+            raise ValueError(f"accumulate ({self.accumulate}) must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -57,20 +65,54 @@ class MachineConfig:
 
     Attributes:
         accelerator: Lightning's name: `auto`, `cpu`, `gpu`, ...
-        devices: number of devices, or `auto`.
-        num_nodes: number of machines of the job.
+        devices: number of devices, and so of processes, on each machine; `auto` takes those that torchrun or srun
+            started, else all GPUs or one process on the CPU.
+        num_nodes: number of machines of the job; `auto` takes those that torchrun or srun uses, else one.
+        sync_batchnorm: whether BatchNorm takes its statistics over the batch of all processes, so that their number
+            changes nothing about the result.
         precision: `auto` takes bfloat16 where the machine computes in it, else float32; or Lightning's names.
-        channels_last: memory layout of the network's tensors; `auto` takes it with bfloat16 and on a GPU, because with
-            float32 on a CPU it is slower.
+        channels_last: memory layout of the network's tensors; `auto` takes it with bfloat16, on a GPU, and on a CPU for
+            narrow networks. `sparsedense tune` measures it.
         num_workers: processes that read clips; 0 reads in the training process.
+        threads: of the network on a CPU; `null` leaves it to PyTorch.
+        compile: mode of `torch.compile` for the backbone: `no`, `default`, `reduce-overhead` (CUDA graphs) or
+            `max-autotune`. The first step takes minutes.
+        fused_optimiser: one kernel for all weights' updates; `auto` takes it but with 16-bit floats that are scaled.
+        checkpoint_activations: keep only what lies between the backbone's blocks for the backward pass and compute the
+            rest again: less memory, about a third more time, the same gradients.
+        keep_freed_memory: on Linux, memory that a step frees stays with the process for the next, in huge pages,
+            instead of going back to the system.
+        checkpoint_minutes: how often the state of a training is written inside an epoch; more seldom where writing is
+            so slow that it would take over 1 % of the time. It is always written after an epoch.
+        checkpoint_steps: also write it after every so many steps of the whole training.
+        checkpoints_kept: how many states are kept, the newest.
     """
 
     accelerator: str = "auto"
     devices: str | int = "auto"
-    num_nodes: int = 1
+    num_nodes: Literal["auto"] | int = "auto"
+    sync_batchnorm: bool = True
     precision: str = "auto"
     channels_last: Literal["auto"] | bool = "auto"
     num_workers: int = 1
+    threads: int | None = None
+    compile: Literal["no", "default", "reduce-overhead", "max-autotune"] = "no"
+    fused_optimiser: Literal["auto"] | bool = "auto"
+    checkpoint_activations: bool = False
+    keep_freed_memory: bool = True
+    checkpoint_minutes: float = 5.0
+    checkpoint_steps: int | None = None
+    checkpoints_kept: int = 2
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"machine.threads ({self.threads}) must be at least 1, or null for PyTorch's own choice")
+        steps = self.checkpoint_steps
+        if self.checkpoint_minutes < 0 or self.checkpoints_kept < 1 or (steps is not None and steps < 1):
+            raise ValueError(
+                f"machine.checkpoint_minutes ({self.checkpoint_minutes}) must be at least 0, machine.checkpoints_kept "
+                f"({self.checkpoints_kept}) and machine.checkpoint_steps ({self.checkpoint_steps}) at least 1"
+            )
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The demo from start to end, as small as it can be: every stage runs, and what it promises to write is there."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,16 @@ def test_demo_writes_results_and_report(tmp_path: Path) -> None:
     assert "<html" in page
     assert (out / "pretrain" / "report.html").is_file()
     assert (out / "finetune" / "pretrained-seed1" / "report.html").is_file()
+    # As if it had been killed while it fine-tuned: one run broke off, one was not begun.
+    made = (out / "pretrain" / "metrics.jsonl").stat().st_mtime_ns
+    (out / "finetune" / "scratch-seed1" / "model.safetensors").unlink()
+    shutil.rmtree(out / "finetune" / "pretrained-seed1")
+    again = run_demo(out, experiment=experiment, seeds=SEEDS, size=size, resume=True, progress=False)
+    assert again["arms"] == returned["arms"]
+    assert again["knn"] == returned["knn"]
+    assert (out / "pretrain" / "metrics.jsonl").stat().st_mtime_ns == made, "it was finished"
+    with pytest.raises(ValueError, match=r"was begun with other settings: seeds: \[0, 1\] -> \[0\]"):
+        run_demo(out, experiment=experiment, seeds=(0,), size=size, resume=True, progress=False)
 
 
 @pytest.mark.end_to_end
@@ -54,4 +65,6 @@ def test_demo_never_deletes_what_is_not_a_demo(tmp_path: Path) -> None:
     kept.write_text("years of work")
     with pytest.raises(FileExistsError, match=str(tmp_path)):
         run_demo(tmp_path, overwrite=True)
+    with pytest.raises(ValueError, match="there is no demo to resume"):
+        run_demo(tmp_path, resume=True)
     assert kept.read_text() == "years of work"

@@ -1,13 +1,23 @@
+import os
+import platform
+import subprocess
+import sys
+from typing import Any
+
 import pytest
 import torch
 
 from sparsedense.config import MachineConfig
+from sparsedense.models.encoder import EncoderConfig
+from sparsedense.processes import Launch
 from sparsedense.training import machine
 from sparsedense.training.machine import (
     cpu_computes_bfloat16,
     describe_environment,
     resolve_channels_last,
+    resolve_fused_optimiser,
     resolve_precision,
+    resolve_processes,
     uses_cuda,
 )
 
@@ -35,15 +45,59 @@ def test_a_precision_that_was_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch)
     assert resolve_precision(MachineConfig(precision="32-true")) == "32-true"
 
 
-def test_channels_last_goes_with_a_gpu_or_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_channels_last_goes_with_a_gpu_bfloat16_or_a_narrow_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide, narrow = EncoderConfig(), EncoderConfig(width=0.25)
     pretend(monkeypatch, cuda=False)
-    assert not resolve_channels_last(MachineConfig())
-    assert resolve_channels_last(MachineConfig(precision="bf16-mixed"))
-    assert resolve_channels_last(MachineConfig(channels_last=True))
+    assert not resolve_channels_last(MachineConfig(), wide)
+    assert resolve_channels_last(MachineConfig(), narrow)
+    assert not resolve_channels_last(MachineConfig(channels_last=False), narrow)
+    assert resolve_channels_last(MachineConfig(precision="bf16-mixed"), wide)
+    assert resolve_channels_last(MachineConfig(channels_last=True), wide)
     pretend(monkeypatch, cuda=True)
-    assert resolve_channels_last(MachineConfig())
-    assert not resolve_channels_last(MachineConfig(channels_last=False))
-    assert not resolve_channels_last(MachineConfig(accelerator="cpu"))
+    assert resolve_channels_last(MachineConfig(), wide)
+    assert not resolve_channels_last(MachineConfig(channels_last=False), wide)
+    assert not resolve_channels_last(MachineConfig(accelerator="cpu"), wide)
+
+
+def test_the_optimiser_is_fused_but_with_scaled_gradients() -> None:
+    assert resolve_fused_optimiser(MachineConfig(precision="bf16-mixed"))
+    assert resolve_fused_optimiser(MachineConfig(precision="32-true"))
+    assert not resolve_fused_optimiser(MachineConfig(precision="16-mixed"))
+    assert not resolve_fused_optimiser(MachineConfig(fused_optimiser=False))
+
+
+PAGE_FAULTS = """
+import resource, sys
+import torch
+from sparsedense.config import MachineConfig
+from sparsedense.training.machine import prepare_process
+prepare_process(MachineConfig(threads=1, keep_freed_memory=sys.argv[1] == "keep"))
+def step():
+    blocks = [torch.ones(5_000_000) for _ in range(3)]
+for _ in range(2):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, torch.get_num_threads())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators decide for themselves")
+def test_memory_that_a_step_frees_serves_the_next() -> None:
+    faults = {}
+    for how in ("keep", "give"):
+        out = subprocess.run(
+            [sys.executable, "-c", PAGE_FAULTS, how], check=True, capture_output=True, text=True, env=_plain()
+        ).stdout.split()
+        faults[how], threads = map(int, out)
+        assert threads == 1
+    assert faults["keep"] < 20
+    assert faults["give"] > 50 * max(faults["keep"], 1)
+
+
+def _plain() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
 
 
 def test_cuda_is_used_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,3 +134,34 @@ def test_the_environment_names_versions_and_command(monkeypatch: pytest.MonkeyPa
     assert described["cores"] >= 1
     assert isinstance(described["gpu"], list)
     assert {"sparsedense", "torchvision", "lightning", "av", "python", "platform", "cpu"} <= set(described)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({}, (1, 1)), ({"devices": 2, "num_nodes": 3}, (2, 3)), ({"devices": "0,1"}, (2, 1)), ({"devices": "3"}, (3, 1))],
+)
+def test_the_configuration_tells_the_processes(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], expected: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(machine, "current_launch", lambda: None)
+    assert resolve_processes(MachineConfig(accelerator="cpu", **settings)) == expected
+
+
+def test_all_gpus_are_used_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, cuda=True)
+    monkeypatch.setattr(machine, "current_launch", lambda: None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert resolve_processes(MachineConfig()) == (4, 1)
+    assert resolve_processes(MachineConfig(devices=1)) == (1, 1)
+    assert resolve_processes(MachineConfig(accelerator="cpu")) == (1, 1)
+
+
+def test_a_launcher_decides_how_many_processes_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    launch = Launch("torchrun", 0, 8, 2, "job", False)
+    monkeypatch.setattr(machine, "current_launch", lambda: launch)
+    assert resolve_processes(MachineConfig()) == (4, 2)
+    assert resolve_processes(MachineConfig(devices=4, num_nodes=2)) == (4, 2)
+    with pytest.raises(ValueError, match=r"machine\.devices is 2, but torchrun started 8 processes on 2 machines"):
+        resolve_processes(MachineConfig(devices=2))
+    with pytest.raises(ValueError, match=r"machine\.num_nodes is 1"):
+        resolve_processes(MachineConfig(num_nodes=1))

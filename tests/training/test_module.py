@@ -56,7 +56,7 @@ def batch(squares: FrameStore) -> ClipBatch:
 
 
 def stem_gradient(made: SparseDenseModule) -> Tensor:
-    gradient = made.model.encoder.backbone.stem[0].weight.grad
+    gradient = made.model.encoder.get_parameter("backbone.stem.0.weight").grad
     assert isinstance(gradient, Tensor)
     return gradient
 
@@ -103,7 +103,7 @@ def spied() -> Iterator[tuple[SparseDenseModule, list[Tensor]]]:
 
 def test_both_views_go_through_the_encoder_at_once(batch: ClipBatch) -> None:
     made, seen, norms = module(augment=NO_CHANGE), [], []
-    first_norm = made.model.encoder.backbone.stem[1]
+    first_norm = made.model.encoder.get_submodule("backbone.stem.1")
     assert isinstance(first_norm, nn.BatchNorm3d)
     made.model.encoder.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
     first_norm.register_forward_pre_hook(lambda _module, inputs: norms.append(len(inputs[0])))
@@ -141,22 +141,27 @@ def test_clips_of_a_step_share_their_flip_but_not_their_colours(
         assert alike > mirrored
 
 
-def test_the_step_decides_the_augmentation(batch: ClipBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_draw_decides_the_augmentation(batch: ClipBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     made, seen = module(), []
     made.model.encoder.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
     torch.manual_seed(1)
     made.training_step(batch, 0)
-    torch.manual_seed(2)  # what ran before does not matter
-    made.training_step(batch, 0)
+    torch.manual_seed(2)  # what ran before does not matter, nor which process it is and how many steps it has done
+    with monkeypatch.context() as patch:
+        for name in ("global_step", "global_rank"):
+            patch.setattr(SparseDenseModule, name, 7)
+        made.training_step(batch, 0)
     assert torch.equal(seen[0], seen[1])
-    for name, value in (("global_step", 7), ("global_rank", 1)):
-        with monkeypatch.context() as patch:
-            patch.setattr(SparseDenseModule, name, value)
-            made.training_step(batch, 0)
-        assert not torch.equal(seen[0], seen[-1]), name
+    with monkeypatch.context() as patch:
+        patch.setattr(SparseDenseModule, "current_epoch", 1)
+        made.training_step(batch, 0)
+    moved = batch.copy()
+    moved["position"] = batch["position"] + 10
+    made.training_step(moved, 0)
     made.experiment = replace(made.experiment, seed=1)
     made.training_step(batch, 0)
-    assert not torch.equal(seen[0], seen[-1])
+    for other in seen[2:]:
+        assert not any(torch.equal(one, changed) for one, changed in zip(seen[0], other, strict=True))
 
 
 def test_unlabelled_videos_do_not_change_the_classification_loss(batch: ClipBatch) -> None:

@@ -79,7 +79,7 @@ def test_each_objective_teaches_the_first_layer(squares: FrameStore, case: str) 
     assert list(made.objectives) == [CASES[case][0]]
     loss = made.training_step(batch_of(experiment, squares), 0)
     loss.backward()  # type: ignore[no-untyped-call]
-    gradient = made.model.encoder.backbone.stem[0].weight.grad
+    gradient = made.model.encoder.get_parameter("backbone.stem.0.weight").grad
     assert isinstance(gradient, Tensor)
     assert torch.isfinite(gradient).all()
     assert gradient.abs().max() > 1e-8

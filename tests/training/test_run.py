@@ -1,6 +1,5 @@
 import json
 import math
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,11 @@ from sparsedense.config import Experiment, experiment_to_dict
 from sparsedense.data.store import FrameStore
 from sparsedense.models.model_file import load_model, read_provenance
 from sparsedense.prediction.video_recogniser import load_model as load_video_recogniser
+from sparsedense.training.checkpoint_files import BEST, STATE, list_checkpoints
 from sparsedense.training.module import SparseDenseModule
 from sparsedense.training.run import TrainingRun, finetune, pretrain, train
 from sparsedense.training.run_folder import RunFolderError
+from sparsedense.training.run_settings import SettingsChangedError
 from tests.conftest import MOTIONS, TRAIN_PER_CLASS, UNLABELLED, tiny_experiment
 
 TIMING = ("clips_per_second", "data_wait")
@@ -43,8 +44,9 @@ def test_a_pretraining_leaves_its_folder(pretrained: TrainingRun) -> None:
     assert pretrained.model == pretrained.path / "model.safetensors"
     assert pretrained.best_accuracy is None
     assert pretrained.seconds > 0
-    for name in ("config.yaml", "metrics.jsonl", "environment.json", "checkpoints/last.ckpt", "model.safetensors"):
+    for name in ("config.yaml", "metrics.jsonl", "environment.json", "model.safetensors"):
         assert (pretrained.path / name).is_file(), name
+    assert [step for step, _ in list_checkpoints(pretrained.path / "checkpoints", STATE)] == [6, 3], "after each epoch"
     assert list(pretrained.path.glob("tensorboard/**/events.out.tfevents*"))
     model = load_model(pretrained.model)
     assert model.classifier is None
@@ -59,7 +61,7 @@ def test_the_model_tells_the_size_of_the_frames_that_it_learnt_from(
 
 
 def test_a_finetuning_leaves_its_folder(finetuned: TrainingRun, pretrained: TrainingRun) -> None:
-    assert (finetuned.path / "checkpoints" / "best.ckpt").is_file()
+    assert list_checkpoints(finetuned.path / "checkpoints", BEST)
     model = load_model(finetuned.model)
     assert model.class_names == tuple(MOTIONS)
     early = finetuned.path / "model-epoch-001.safetensors"
@@ -181,35 +183,40 @@ def test_a_resumed_run_equals_the_uninterrupted_one(squares_path: Path, tmp_path
         assert max(accuracies[1:]) <= accuracies[0], "the case that matters: the best epoch is before the interruption"
 
 
-def test_ctrl_c_keeps_the_weights_and_can_be_resumed(
+def test_a_run_that_broke_off_goes_on(
     squares_path: Path, pretrained: TrainingRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training_step = SparseDenseModule.training_step
-    handler = signal.getsignal(signal.SIGINT)
 
-    def interrupted(self: SparseDenseModule, batch: Any, batch_index: int) -> Tensor:
+    def broken(self: SparseDenseModule, batch: Any, batch_index: int) -> Tensor:
         if self.current_epoch == 1 and batch_index == 1:
-            raise KeyboardInterrupt
+            raise RuntimeError("out of memory")
         return training_step(self, batch, batch_index)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SparseDenseModule, "training_step", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+        patch.setattr(SparseDenseModule, "training_step", broken)
+        with pytest.raises(RuntimeError, match="out of memory"):
             pretrain(squares_path, tmp_path / "run", tiny_experiment(), progress=False)
-    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
-    assert read_provenance(tmp_path / "run" / "model.safetensors")["interrupted_in_epoch"] == 1
-    assert load_model(tmp_path / "run" / "model.safetensors").speed_head is not None
-    assert signal.getsignal(signal.SIGINT) is handler, "the next Ctrl-C works as before"
-    resumed = pretrain(squares_path, tmp_path / "run", tiny_experiment(), resume=True, progress=False)
+    with pytest.raises(SettingsChangedError, match=r"run was begun with other settings: experiment\.seed: 0 -> 1"):
+        pretrain(squares_path, tmp_path / "run", tiny_experiment(seed=1), resume=True, progress=False)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    newest = list_checkpoints(tmp_path / "moved" / "checkpoints", STATE)[0].path
+    damaged = newest.with_name("step-000000004-0123456789abcdef.ckpt")
+    damaged.write_bytes(newest.read_bytes())
+    with pytest.warns(UserWarning, match=rf"{damaged} is damaged"):
+        resumed = pretrain(squares_path, tmp_path / "moved", tiny_experiment(), resume=True, progress=False)
+    assert not damaged.exists()
     assert_same_weights(pretrained.model, resumed.model)
+    again = pretrain(
+        squares_path, tmp_path / "moved", tiny_experiment(), resume=True, progress=False
+    )  # nothing is left
+    assert_same_weights(pretrained.model, again.model)
     assert without_timing(pretrained.path) == without_timing(resumed.path)
 
 
 def test_a_run_is_not_overwritten_unasked(squares_path: Path, tmp_path: Path) -> None:
     experiment = tiny_experiment(pretrain={"epochs": 1})
-    with pytest.raises(
-        RunFolderError, match=r"run: there is no checkpoints/last\.ckpt to resume; run without --resume"
-    ):
+    with pytest.raises(RunFolderError, match=r"run: there is no checkpoint yet; run without --resume"):
         pretrain(squares_path, tmp_path / "run", experiment, resume=True, progress=False)
     pretrain(squares_path, tmp_path / "run", experiment, progress=False)
     before = (tmp_path / "run" / "metrics.jsonl").read_text()
@@ -268,7 +275,7 @@ def test_both_starts_get_the_same_videos_in_the_same_order(
     for arm, init in enumerate((None, pretrained.model)):
 
         def spy(self: SparseDenseModule, batch: Any, index: int, arm: int = arm) -> Tensor:
-            seen[arm] += [batch["video_id"].tolist(), batch["dense_indices"].tolist(), self._step_seed()]
+            seen[arm] += [batch["video_id"].tolist(), batch["dense_indices"].tolist(), batch["position"].tolist()]
             return training_step(self, batch, index)
 
         monkeypatch.setattr(SparseDenseModule, "training_step", spy)

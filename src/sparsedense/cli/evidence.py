@@ -22,6 +22,7 @@ def demo(arguments: Sequence[str]) -> None:
         recipe: str = "sparsedense+small",
         labels_per_class: int = 3,
         seeds: list[int] = DEMO_SEEDS,
+        resume: bool = False,
         overwrite: bool = False,
     ) -> None:
         """Generate videos, pretrain, fine-tune from the pretrained and from random weights, compare, and report.
@@ -31,12 +32,13 @@ def demo(arguments: Sequence[str]) -> None:
             recipe: name of a recipe, a YAML file, or several joined by +.
             labels_per_class: labelled training videos a class.
             seeds: paired seeds of the comparison.
+            resume: go on with a demo that was interrupted.
             overwrite: delete a demo that is in the folder.
         """
         from sparsedense.experiments.demo import demo_experiment, run_demo
 
         experiment = demo_experiment(recipe, labels_per_class)
-        results = run_demo(out, experiment=experiment, seeds=seeds, overwrite=overwrite)
+        results = run_demo(out, experiment=experiment, seeds=seeds, resume=resume, overwrite=overwrite)
         print_results(results, out)
 
     command(**parse_function(command, "demo", arguments))

@@ -58,6 +58,7 @@ def compare_arms(
     seeds: Sequence[int],
     clips_per_video: int = 10,
     parallel_runs: int = 1,
+    resume: bool = False,
     progress: bool = True,
 ) -> Comparison:
     """Fine-tune every arm with every seed and judge it on the test split, after its first epoch and at its end.
@@ -73,6 +74,7 @@ def compare_arms(
         clips_per_video: clips a video of the evaluation.
         parallel_runs: runs at a time, each in a process of its own with its part of the cores. On a CPU two small
             networks on one core each train faster than one on two.
+        resume: go on with runs that were begun, and only evaluate those that are finished.
         progress: show progress bars.
     """
     started = time.perf_counter()
@@ -85,7 +87,7 @@ def compare_arms(
     results = {name: ArmResults() for name in arms}
     test_videos = 0
     with progress_bar("compare") as advance:
-        judgements = _judgements(jobs, parallel_runs, progress=progress)
+        judgements = _judgements(jobs, parallel_runs, resume=resume, progress=progress)
         for done, ((arm, job), judgement) in enumerate(zip(named, judgements, strict=True), 1):
             _add(results[arm], judgement, _run_name(arm, job.experiment.seed))
             test_videos = judgement.last[SPLIT].videos
@@ -93,17 +95,17 @@ def compare_arms(
     return Comparison(results, time.perf_counter() - started, test_videos)
 
 
-def _judgements(jobs: Sequence[FineTuning], parallel_runs: int, *, progress: bool) -> Iterator[Judgement]:
+def _judgements(jobs: Sequence[FineTuning], parallel_runs: int, *, resume: bool, progress: bool) -> Iterator[Judgement]:
     """Results in the order of the jobs; only a single run at a time shows its own bar."""
     if parallel_runs == 1:
-        yield from map(partial(finetune_and_judge, progress=progress), jobs)
+        yield from map(partial(finetune_and_judge, resume=resume, progress=progress), jobs)
         return
     silent = [replace(job, experiment=without_workers(job.experiment)) for job in jobs]
     # Spawned, because a process that has used threads must not be forked.
     with ProcessPoolExecutor(
         parallel_runs, mp_context=get_context("spawn"), initializer=use_threads, initargs=(threads_for(parallel_runs),)
     ) as pool:
-        yield from pool.map(finetune_and_judge, silent)
+        yield from pool.map(partial(finetune_and_judge, resume=resume), silent)
 
 
 def _run_name(arm: str, seed: int) -> str:

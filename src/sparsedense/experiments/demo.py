@@ -3,6 +3,7 @@
 actors -> prepare -> pretrain -> fine-tune pretrained and from scratch, paired seeds -> evaluate -> report
 """
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from sparsedense.actors.dataset import make_actors
-from sparsedense.config import Experiment, load_experiment
+from sparsedense.config import Experiment, experiment_to_dict, load_experiment
 from sparsedense.data.contact_sheet import contact_sheet
 from sparsedense.data.prepare import prepare
 from sparsedense.data.store import FrameStore
 from sparsedense.data.view_picture import draw_views
 from sparsedense.evaluation.probe import probe
 from sparsedense.experiments.comparison import Comparison, compare_arms, differences
+from sparsedense.experiments.job_records import as_json, changes, write_atomically
 from sparsedense.experiments.stopwatch import Stopwatch
 from sparsedense.models.model_file import load_model
 from sparsedense.progress import progress_bar
@@ -28,6 +30,7 @@ from sparsedense.training.run_folder import describe_store, write_json
 CONTROL_VIDEOS = 60
 DEMO_RECIPE = "sparsedense+small"
 PARALLEL_RUNS = 2
+_SETTINGS_FILE = "demo.json"
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def run_demo(
     experiment: Experiment | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     size: DemoSize | None = None,
+    resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -67,19 +71,23 @@ def run_demo(
         experiment: the settings; `demo_experiment()` if not given.
         seeds: paired seeds of the comparison.
         size: numbers of videos and clips.
+        resume: go on with a demo of the same settings that was interrupted; what is finished is not done again.
         overwrite: delete a demo that is in the folder.
         progress: show progress bars.
 
     Raises:
-        FileExistsError: the folder holds something else than a demo, or a demo and `overwrite` is false.
+        FileExistsError: the folder holds something else than a demo, or a demo and neither `resume` nor `overwrite`.
+        ValueError: with `resume`, the demo was begun with other settings, or there is none.
     """
     folder, size = Path(out), size or DemoSize()
     experiment = experiment or demo_experiment()
-    _clear(folder, overwrite=overwrite)
+    _enter(folder, _settings(experiment, seeds, size), resume=resume, overwrite=overwrite)
     watch = Stopwatch()
     store = _make_store(folder, size, experiment.seed, watch)
     with watch.stage("pretrain"):
-        pretrained = pretrain(store.path, folder / "pretrain", experiment, progress=progress)
+        pretrained = pretrain(
+            store.path, folder / "pretrain", experiment, resume="auto" if resume else False, progress=progress
+        )
     with watch.stage("probe"):
         evidence = _representation_evidence(store, pretrained.model, size.clips_per_video, experiment.seed)
     comparison = compare_arms(
@@ -90,11 +98,12 @@ def run_demo(
         seeds=seeds,
         clips_per_video=size.clips_per_video,
         parallel_runs=1 if uses_cuda(experiment.machine) else PARALLEL_RUNS,
+        resume=resume,
         progress=progress,
     )
     watch.seconds["finetune and evaluate"] = comparison.seconds
     results = _results(comparison, evidence, experiment, seeds)
-    environment = describe_environment() | {"store": describe_store(store)}
+    environment = describe_environment() | {"store": describe_store(store), "resumed": resume}
     with watch.stage("report"):
         contact_sheet(store, folder / "contact_sheet.png", rows=len(store.class_names), columns=8, split="train")
         draw_views(store, int(store.videos(split="test")[0]), experiment.clips, folder / "views.png")
@@ -111,31 +120,53 @@ def demo_experiment(recipe: str | Path = DEMO_RECIPE, labels_per_class: int = 3)
     return load_experiment(recipe, labels_per_class=labels_per_class, finetune={"keep": "last"})
 
 
-def _clear(folder: Path, *, overwrite: bool) -> None:
-    if not folder.exists() or not any(folder.iterdir()):
+def _settings(experiment: Experiment, seeds: Sequence[int], size: DemoSize) -> dict[str, Any]:
+    """What decides the results of a demo; how the machine is used does not."""
+    values = {key: value for key, value in experiment_to_dict(experiment).items() if key != "machine"}
+    return as_json({"experiment": values, "seeds": list(seeds), "size": asdict(size)})
+
+
+def _enter(folder: Path, settings: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+    """Make the folder, or check that the demo in it can go on."""
+    note = folder / _SETTINGS_FILE
+    if resume:
+        if not note.is_file():
+            raise ValueError(f"{folder}: there is no demo to resume; run without --resume")
+        if changed := changes(json.loads(note.read_text(encoding="utf-8")), settings):
+            raise ValueError(
+                f"the demo in {folder} was begun with other settings: {'; '.join(changed)}. Go on with those, choose "
+                f"another --out, or pass --overwrite in place of --resume"
+            )
         return
-    if not overwrite or not (folder / "actors").is_dir():
-        raise FileExistsError(
-            f"{folder} is not empty; choose another --out"
-            + (", or pass --overwrite to delete the demo in it" if (folder / "actors").is_dir() else "")
-        )
-    shutil.rmtree(folder)
+    if folder.exists() and any(folder.iterdir()):
+        is_demo = note.is_file() or (folder / "actors").is_dir()
+        if not overwrite or not is_demo:
+            raise FileExistsError(
+                f"{folder} is not empty; choose another --out"
+                + (", or pass --resume to go on with the demo in it, --overwrite to delete it" if is_demo else "")
+            )
+        shutil.rmtree(folder)
+    write_atomically(note, json.dumps(settings, indent=1) + "\n")
 
 
 def _make_store(folder: Path, size: DemoSize, seed: int, watch: Stopwatch) -> FrameStore:
-    with watch.stage("actors"), progress_bar("actors") as advance:
-        make_actors(
-            folder / "actors",
-            seed=seed,
-            train_per_class=size.train_per_class,
-            val_per_class=size.val_per_class,
-            test_per_class=size.test_per_class,
-            unlabelled=size.unlabelled,
-            progress=advance,
-        )
+    actors = folder / "actors"
+    # The list is written when all videos are; what a killed demo left of them is made again.
+    if not (actors / "videos.csv").is_file():
+        with watch.stage("actors"), progress_bar("actors") as advance:
+            make_actors(
+                actors,
+                seed=seed,
+                train_per_class=size.train_per_class,
+                val_per_class=size.val_per_class,
+                test_per_class=size.test_per_class,
+                unlabelled=size.unlabelled,
+                overwrite=True,
+                progress=advance,
+            )
     with watch.stage("prepare"), progress_bar("prepare") as advance:
         summary = prepare(
-            folder / "actors",
+            actors,
             folder / "store",
             short_side=size.short_side,
             progress=lambda state: advance(state.done, state.total),

@@ -48,7 +48,7 @@ def finetune_and_judge(job: FineTuning, *, resume: bool = False, progress: bool 
 
     Args:
         job: what to do.
-        resume: go on from the last checkpoint in the folder; else a run in it is replaced.
+        resume: go on from the last checkpoint in the folder, if there is one; else a run in it is replaced.
         progress: show a progress bar of the training.
     """
     run = finetune(
@@ -56,8 +56,8 @@ def finetune_and_judge(job: FineTuning, *, resume: bool = False, progress: bool 
         job.folder,
         job.experiment,
         init=job.init,
-        resume=resume,
-        overwrite=not resume,
+        resume="auto" if resume else False,
+        overwrite=True,
         keep_epochs=(FIRST_EPOCH,),
         progress=progress,
     )

@@ -2,7 +2,7 @@
 
 OUT/finetune/speed-store-3-seed0/               the run
 OUT/finetune/speed-store-3-seed0.json           its settings and results: it is finished
-OUT/finetune/speed-store-3-seed0.started.json   it was begun; a killed run goes on from its checkpoint
+OUT/finetune/speed-store-3-seed0.started.json   it was begun; a killed run goes on from its checkpoint, if it has one
 
 Settings are kept in full, so that a change of them can be named.
 """
@@ -66,19 +66,16 @@ def started_path(out: Path, name: str) -> Path:
 
 
 def begin(out: Path, name: str, settings: Mapping[str, Any]) -> bool:
-    """Note that a job begins; returns whether a killed run of the same settings lies there to go on from.
-
-    A run that was moved is begun again: its checkpoint names the old folder.
-    """
-    note = {"hash": settings_hash(settings), "folder": str((out / name).resolve())}
+    """Note that a job begins; returns whether a run of the same settings was begun before, and not finished."""
+    note = {"hash": settings_hash(settings)}
     path = started_path(out, name)
     try:
-        same = json.loads(path.read_text(encoding="utf-8")) == note
+        same: bool = json.loads(path.read_text(encoding="utf-8")) == note
     except (FileNotFoundError, ValueError):
         same = False
     record_path(out, name).unlink(missing_ok=True)
     write_atomically(path, json.dumps(note) + "\n")
-    return same and (out / name / "checkpoints" / "last.ckpt").is_file()
+    return same
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

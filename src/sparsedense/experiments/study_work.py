@@ -4,7 +4,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sparsedense.data.store import FrameStore
 from sparsedense.evaluation.evaluate import Evaluation
@@ -44,7 +44,8 @@ class StudyWork:
 
 
 def _pretrain(job: StudyJob, out: Path, resume: bool) -> dict[str, Any]:
-    run = pretrain(job.store, out / job.name, job.experiment, resume=resume, overwrite=not resume, progress=False)
+    going_on: Literal["auto", False] = "auto" if resume else False
+    run = pretrain(job.store, out / job.name, job.experiment, resume=going_on, overwrite=True, progress=False)
     write_report(run.path)
     return {"run": job.name}
 

@@ -1,20 +1,47 @@
 """What watches a training: throughput and waiting, the metrics file, the model file after chosen epochs."""
 
+import contextlib
 import json
+import os
+import random
 import time
 import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from torch import Tensor
 
+from sparsedense.data.preparation.durable_files import complete_file, sync_file
 from sparsedense.evaluation.representation import effective_rank, feature_std
 from sparsedense.models.model_file import save_model
+from sparsedense.training.gather import gather_rows
 from sparsedense.training.module import SparseDenseModule
 
+_SPREAD = ("feature_std", "effective_rank")  # of the features, by `CollapseWatch`
 COLLAPSED_RANK = 1.5  # a random network's features, all of one sign, have an effective rank of 3 and more
+
+
+class StepSeeds(Callback):
+    """Seeds every generator of random numbers before each batch, by the seed, the epoch, the batch and the process.
+
+    So dropout, and whatever else draws at random, does not depend on what ran before: a run that goes on draws as the
+    uninterrupted one.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401 - Lightning's signature
+        """Seed those of Python, NumPy and PyTorch."""
+        key = (self._seed, trainer.current_epoch, batch_idx, trainer.global_rank)
+        first, second = np.random.SeedSequence(key).generate_state(2, np.uint64).tolist()
+        random.seed(first)
+        np.random.seed(second % 2**32)  # noqa: NPY002 - other libraries draw from it
+        torch.manual_seed(first)
 
 
 class Throughput(Callback):
@@ -66,25 +93,32 @@ class MetricsFile(Callback):
 
     def __init__(self, path: Path, throughput: Throughput) -> None:
         self._path, self._throughput = path, throughput
+        self._unwritten: list[str] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Drop what an interrupted run wrote of epochs that will be done again."""
+        """Drop what an interrupted run wrote of epochs that will be done again, and a line that was cut short."""
         if trainer.is_global_zero and self._path.is_file():
-            lines = self._path.read_text().splitlines(keepends=True)
-            kept = [line for line in lines if json.loads(line)["epoch"] < trainer.current_epoch]
-            self._path.write_text("".join(kept))
+            kept = [line for line in _whole_lines(self._path) if json.loads(line)["epoch"] < trainer.current_epoch]
+            with complete_file(self._path) as draft:
+                draft.write_text("".join(kept))
+                sync_file(draft)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the epoch's means and schedule; Lightning calls this after the epoch's validation."""
         assert isinstance(pl_module, SparseDenseModule)
+        means = pl_module.epoch_means.means()
+        # In every process: what is asked for first is put together from all of them.
+        metrics = {name: _number(value) for name, value in trainer.callback_metrics.items()}
         if not trainer.is_global_zero:
             return
+        for logger in trainer.loggers:
+            logger.log_metrics(means, step=trainer.global_step)
         weights, factors = pl_module.plan.weights(trainer.current_epoch), pl_module.plan.objective.weights()
-        metrics = {name: _number(value) for name, value in trainer.callback_metrics.items()}
         epoch = {"epoch": trainer.current_epoch, "step": trainer.global_step}
         self._append(
             {"kind": "train", **epoch}
-            | {name: value for name, value in metrics.items() if _is_current(name, weights)}
+            | means
+            | {name: metrics[name] for name in _SPREAD if name in metrics}
             | {f"weight_{name}": weight for name, weight in weights.items() if factors.get(name, 1.0) > 0}
             | {"learning_rate": pl_module.plan.rate(trainer.current_epoch)}
             | self._throughput.epoch_summary
@@ -93,10 +127,39 @@ class MetricsFile(Callback):
         validated = {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
         if validated:
             self._append({"kind": "validation", **epoch, **validated})
+        self._write()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Lines that a full disk has kept from being written."""
+        return {"unwritten": self._unwritten}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with them."""
+        self._unwritten = list(state_dict["unwritten"])
 
     def _append(self, record: dict[str, Any]) -> None:
-        with self._path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        self._unwritten.append(json.dumps(record) + "\n")
+
+    def _write(self) -> None:
+        """Add the lines to the file, all or none; where the disk is full they wait for the next epoch."""
+        size = self._path.stat().st_size if self._path.is_file() else 0
+        try:
+            with self._path.open("a") as file:
+                file.write("".join(self._unwritten))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):  # nothing was made, where the disk took not even the name
+                os.truncate(self._path, size)
+            warnings.warn(
+                f"{self._path} could not be written ({error}); tried again after the next epoch", stacklevel=2
+            )
+        else:
+            self._unwritten.clear()
+
+
+def _whole_lines(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 class CollapseWatch(Callback):
@@ -109,12 +172,12 @@ class CollapseWatch(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log `feature_std` and `effective_rank`."""
         assert isinstance(pl_module, SparseDenseModule)
-        features_ND = pl_module.recent_features()
+        features_ND = gather_rows(pl_module.recent_features())
         if len(features_ND) < 2:
             return
         std, rank = feature_std(features_ND), effective_rank(features_ND)
-        pl_module.log_dict({"feature_std": std, "effective_rank": rank})
-        if rank < COLLAPSED_RANK:
+        pl_module.log_dict({"feature_std": std, "effective_rank": rank}, sync_dist=True)
+        if rank < COLLAPSED_RANK and trainer.is_global_zero:
             warnings.warn(
                 f"epoch {trainer.current_epoch}: the features use {rank:.2f} directions (effective rank) of "
                 f"{features_ND.shape[1]}: they have collapsed, all clips look alike. Raise objective.contrast.weight "
@@ -147,16 +210,6 @@ class ProgressBar(RichProgressBar):
         items.pop("v_num", None)
         names = {"clips_per_second": "clips/s", "data_wait": "data wait", "validation_accuracy": "accuracy"}
         return {names.get(str(name), str(name)): value for name, value in items.items()}
-
-
-def _is_current(name: str, weights: dict[str, float]) -> bool:
-    """Whether a metric is one of this epoch's training: Lightning keeps the last value of a loss that has ended."""
-    if name in ("loss", "feature_std", "effective_rank"):
-        return True
-    kind, _, owner = name.partition("_")
-    if kind in ("loss", "guess", "gradient"):
-        return weights.get(owner, 0.0) > 0
-    return name.endswith("_accuracy") and weights.get(name.removesuffix("_accuracy"), 0.0) > 0
 
 
 def _number(value: Tensor | float) -> float:

@@ -13,6 +13,7 @@ from sparsedense.config import Experiment
 from sparsedense.data.loader import (
     DrawSampler,
     EvaluationClips,
+    EvaluationShare,
     TrainingClips,
     evaluation_loader,
     training_loader,
@@ -92,6 +93,20 @@ def _labelled(
     return labelled_subset(store, candidates, labels_per_class=experiment.labels_per_class, seed=experiment.seed), {}
 
 
+def batch_share(batch_size: int, world_size: int) -> int:
+    """Videos a step of one process of several.
+
+    Raises:
+        ValueError: the batch cannot be divided evenly.
+    """
+    if batch_size % world_size:
+        raise ValueError(
+            f"a batch of {batch_size} videos cannot be shared evenly by {world_size} processes; set the phase's "
+            f"batch_size to a multiple, or use another number of processes"
+        )
+    return batch_size // world_size
+
+
 class ClipStreams(LightningDataModule):
     """Training and validation batches of a phase.
 
@@ -100,17 +115,30 @@ class ClipStreams(LightningDataModule):
         pools: the videos by role.
         experiment: the settings.
         plan: says in which epochs only labelled videos are drawn.
+        begin_at: epoch and number of batches in it that are done.
     """
 
-    def __init__(self, store: FrameStore, pools: VideoPools, experiment: Experiment, plan: TrainingPlan) -> None:
+    def __init__(
+        self,
+        store: FrameStore,
+        pools: VideoPools,
+        experiment: Experiment,
+        plan: TrainingPlan,
+        *,
+        begin_at: tuple[int, int] = (0, 0),
+    ) -> None:
         super().__init__()
         self.store, self.pools, self.experiment, self.plan = store, pools, experiment, plan
+        self._begin_at = begin_at
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches of the current epoch's pool."""
         trainer = self.trainer
         assert trainer is not None
-        sampler = self._sampler(trainer.current_epoch, trainer.global_rank, trainer.world_size)
+        # Lightning asks for the first loader of a run that goes on before it counts the epoch that was finished, and
+        # for one of a run that has no epoch left.
+        epoch = min(max(trainer.current_epoch, self._begin_at[0]), self.plan.config.epochs - 1)
+        sampler = self._sampler(epoch, trainer.global_rank, trainer.world_size)
         experiment = self.experiment
         dataset = TrainingClips(
             self.store,
@@ -118,11 +146,10 @@ class ClipStreams(LightningDataModule):
             experiment.augment,
             seed=experiment.seed,
             labelled=self.pools.labelled,
-            with_sparse=self.plan.needs_pair(trainer.current_epoch),
+            with_sparse=self.plan.needs_pair(epoch),
         )
-        return training_loader(
-            dataset, sampler, batch_size=self.plan.config.batch_size, num_workers=experiment.machine.num_workers
-        )
+        batch_size = batch_share(self.plan.config.batch_size, trainer.world_size)
+        return training_loader(dataset, sampler, batch_size=batch_size, num_workers=experiment.machine.num_workers)
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
         """Validation clips, or nothing where there are no labels to validate by."""
@@ -132,10 +159,13 @@ class ClipStreams(LightningDataModule):
         dataset = EvaluationClips(
             self.store, self.pools.validation, experiment.clips, num_clips=experiment.validation_clips
         )
+        assert self.trainer is not None
+        rank, world_size = self.trainer.global_rank, self.trainer.world_size
         return evaluation_loader(
             dataset,
-            batch_size=2 * self.plan.config.batch_size,
+            batch_size=2 * batch_share(self.plan.config.batch_size, world_size),
             num_workers=min(experiment.machine.num_workers, os.cpu_count() or 1),
+            share=EvaluationShare(len(dataset), rank=rank, world_size=world_size),
         )
 
     def _sampler(self, epoch: int, rank: int, world_size: int) -> DrawSampler:
@@ -145,9 +175,11 @@ class ClipStreams(LightningDataModule):
         share = 1.0 if labelled_only else config.fraction_per_epoch
         draws = max(1, round(share * len(videos)))
         if config.steps_per_epoch is not None:
-            draws = config.steps_per_epoch * config.batch_size * world_size
+            draws = config.steps_per_epoch * config.batch_size
         sampler = DrawSampler(
             videos, draws_per_epoch=draws, seed=self.experiment.seed, rank=rank, world_size=world_size
         )
         sampler.set_epoch(epoch)
+        begun_epoch, batches = self._begin_at
+        sampler.go_on(begun_epoch, batches * config.batch_size)
         return sampler

@@ -1,34 +1,47 @@
-"""The Lightning Trainer of a run: precision, checkpoints, loggers, and what happens on Ctrl-C."""
+"""The Lightning Trainer of a run: precision, checkpoints, loggers, and what happens when it is asked to stop."""
 
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from sparsedense.config import MachineConfig
 from sparsedense.models.model_file import save_model
+from sparsedense.training.checkpoints import DurableCheckpoints
 from sparsedense.training.clip_streams import ClipStreams
 from sparsedense.training.machine import resolve_precision
 from sparsedense.training.module import SparseDenseModule
-from sparsedense.training.plan import Phase, TrainingPlan
+from sparsedense.training.plan import Phase
+from sparsedense.training.stop_requests import StopRequests, TrainingStopped
+from sparsedense.training.strategy import trainer_options
 
 
 def build_trainer(
-    folder: Path, machine: MachineConfig, plan: TrainingPlan, callbacks: list[Callback], *, progress: bool
+    folder: Path,
+    machine: MachineConfig,
+    module: SparseDenseModule,
+    callbacks: list[Callback],
+    files: DurableCheckpoints,
+    *,
+    first_step: int,
+    progress: bool,
 ) -> Trainer:
     """The trainer of a run in a folder, as the machine's and the phase's settings say."""
+    plan, options = module.plan, trainer_options(machine, module)
     return Trainer(
         accelerator=machine.accelerator,
-        devices=machine.devices,
-        num_nodes=machine.num_nodes,
+        **(options | {"plugins": [files, *(options.get("plugins") or [])]}),
         precision=resolve_precision(machine),  # type: ignore[arg-type]
         max_epochs=plan.config.epochs,
         gradient_clip_val=plan.config.gradient_clip,
+        accumulate_grad_batches=plan.config.accumulate,
         callbacks=callbacks,
-        logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+        # What an interrupted run logged of steps that are done again is not shown.
+        logger=TensorBoardLogger(folder, name="tensorboard", version="", purge_step=first_step or None),
         default_root_dir=folder,
         enable_progress_bar=progress,
         enable_model_summary=False,
@@ -45,48 +58,31 @@ def fit(
     module: SparseDenseModule,
     streams: ClipStreams,
     checkpoint: Path | None,
+    requests: StopRequests,
     folder: Path,
     provenance: dict[str, Any],
 ) -> None:
-    """Train; on Ctrl-C write the weights as they are before stopping."""
+    """Train; where it is asked to stop, write the weights as they are too.
+
+    Raises:
+        KeyboardInterrupt: by Ctrl-C.
+        SystemExit: by another signal, with the status that the signal would have given.
+    """
     try:
-        trainer.fit(module, datamodule=streams, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit:
-        # Lightning ends the program itself after Ctrl-C. The last finished epoch's checkpoint is on disk by then.
-        if trainer.is_global_zero:
-            interrupted = provenance | {"interrupted_in_epoch": trainer.current_epoch}
-            save_model(folder / "model.safetensors", module.model, provenance=interrupted)
+        with requests.handlers_restored():
+            trainer.fit(module, datamodule=streams, ckpt_path=checkpoint, weights_only=True)
+    except TrainingStopped as stopped:
+        _save_interrupted(trainer, module, folder, provenance)
+        if stopped.signal is signal.SIGINT:
+            raise KeyboardInterrupt from None
+        print(f"{stopped} after step {trainer.global_step}; the same command with --resume goes on", file=sys.stderr)
+        raise SystemExit(128 + stopped.signal) from None
+    except SystemExit:  # Lightning ends the program itself after a second Ctrl-C
+        _save_interrupted(trainer, module, folder, provenance)
         raise KeyboardInterrupt from None
 
 
-def last_checkpoint(folder: Path) -> ModelCheckpoint:
-    """Keeps the state after the last finished epoch, to resume from."""
-    return ModelCheckpoint(
-        dirpath=folder / "checkpoints",
-        filename="last",
-        save_top_k=1,
-        enable_version_counter=False,
-        every_n_epochs=1,
-        save_on_train_epoch_end=True,
-    )
-
-
-def best_checkpoint(folder: Path) -> ModelCheckpoint:
-    """Keeps the state of the epoch with the best validation accuracy."""
-    return ModelCheckpoint(
-        dirpath=folder / "checkpoints",
-        filename="best",
-        monitor="validation_accuracy",
-        mode="max",
-        save_top_k=1,
-        enable_version_counter=False,
-    )
-
-
-def take_best(module: SparseDenseModule, best: ModelCheckpoint | None) -> float | None:
-    """Put the best epoch's weights into the module where validation chose one."""
-    if best is None or not best.best_model_path:
-        return None
-    checkpoint = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
-    module.load_state_dict(checkpoint["state_dict"])
-    return None if best.best_model_score is None else float(best.best_model_score)
+def _save_interrupted(trainer: Trainer, module: SparseDenseModule, folder: Path, provenance: dict[str, Any]) -> None:
+    if trainer.is_global_zero:
+        interrupted = provenance | {"interrupted_in_epoch": trainer.current_epoch}
+        save_model(folder / "model.safetensors", module.model, provenance=interrupted)

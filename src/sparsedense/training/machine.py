@@ -1,5 +1,6 @@
 """What this machine can do: precision, memory layout, and a description of it for the run's folder."""
 
+import ctypes
 import os
 import platform
 import sys
@@ -10,6 +11,12 @@ from typing import Any
 import torch
 
 from sparsedense.config import MachineConfig
+from sparsedense.models.encoder import R2PLUS1D, EncoderConfig
+from sparsedense.processes import current_launch
+
+_NARROW = 0.5  # width below which channels-last pays in float32 on a CPU
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+_LARGEST_INT = 2**31 - 1
 
 
 def resolve_precision(config: MachineConfig) -> str:
@@ -25,11 +32,70 @@ def resolve_precision(config: MachineConfig) -> str:
     return "bf16-mixed" if cpu_computes_bfloat16() else "32-true"
 
 
-def resolve_channels_last(config: MachineConfig) -> bool:
-    """Whether tensors lie channels-last."""
+def resolve_channels_last(config: MachineConfig, encoder: EncoderConfig) -> bool:
+    """Whether tensors lie channels-last.
+
+    On a CPU in float32 that pays for narrow networks, whose few channels leave the blocked kernels half empty: forward
+    and backward of R(2+1)D-10 took 1.18 times as long contiguously at width 0.125 (32 clips of 16x40x40) and 1.19 at
+    0.25 (8 clips of 16x64x64), medians of alternating runs on one AVX2 core. For a layer of 64 to 144 channels on
+    16x56x56, as at width 1, channels-last took 2.4 times as long backward. `sparsedense tune` measures both.
+    """
     if config.channels_last != "auto":
         return config.channels_last
-    return uses_cuda(config) or "bf16" in resolve_precision(config)
+    narrow = encoder.backbone == R2PLUS1D and encoder.width < _NARROW
+    return narrow or uses_cuda(config) or "bf16" in resolve_precision(config)
+
+
+def resolve_fused_optimiser(config: MachineConfig) -> bool:
+    """Whether one kernel updates all weights."""
+    if config.fused_optimiser != "auto":
+        return config.fused_optimiser
+    # Lightning cannot clip gradients that are scaled for 16-bit floats before a fused optimiser unscales them.
+    return resolve_precision(config) not in ("16-mixed", "16")
+
+
+def prepare_process(config: MachineConfig) -> None:
+    """Set the number of threads and how memory is kept; call it before the first tensor is made.
+
+    A step frees its activations and the next one asks for as much. glibc gives large blocks back to the system each
+    time, and on a virtual machine fetching 200 MB of fresh pages can take ten times as long as filling them. Kept, and
+    in huge pages where PyTorch can ask for them, they are fetched once.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    if config.keep_freed_memory and sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch reads it at its first allocation
+        mallopt = ctypes.CDLL(None).mallopt
+        for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+            mallopt(option, _LARGEST_INT)
+
+
+def resolve_processes(config: MachineConfig) -> tuple[int, int]:
+    """Processes on each machine, and machines.
+
+    Raises:
+        ValueError: the configuration asks for others than torchrun or srun started.
+    """
+    launch, asked = current_launch(), _device_count(config)
+    nodes = None if config.num_nodes == "auto" else config.num_nodes
+    if launch is None:
+        every = max(1, torch.cuda.device_count()) if uses_cuda(config) else 1
+        return asked or every, nodes or 1
+    for name, wanted, started in (("devices", asked, launch.per_node), ("num_nodes", nodes, launch.num_nodes)):
+        if wanted not in (None, started):
+            raise ValueError(
+                f"machine.{name} is {wanted}, but {launch.launcher} started {launch.num_processes} processes on "
+                f"{launch.num_nodes} machines; leave machine.{name} at auto, or start {wanted}"
+            )
+    return launch.per_node, launch.num_nodes
+
+
+def _device_count(config: MachineConfig) -> int | None:
+    """Number of devices that the configuration names, in Lightning's ways to name them; none for all there are."""
+    devices = str(config.devices).strip()
+    if devices in ("auto", "-1"):
+        return None
+    return int(devices) if devices.isdigit() else len([device for device in devices.split(",") if device])
 
 
 def uses_cuda(config: MachineConfig) -> bool:
@@ -47,7 +113,8 @@ def cpu_computes_bfloat16() -> bool:
 
 
 def describe_environment() -> dict[str, Any]:
-    """Versions, machine and command, as written to `environment.json`."""
+    """Versions, machine, job and command, as written to `environment.json`."""
+    launch = current_launch()
     return {
         **{name: version(name) for name in ("sparsedense", "torch", "torchvision", "lightning", "av")},
         "python": platform.python_version(),
@@ -55,6 +122,7 @@ def describe_environment() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "gpu": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "job": None if launch is None else launch.job,
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
 

@@ -4,8 +4,9 @@ Shapes: B videos, K temporal positions of the map, C channels, H x W pixels.
 """
 
 from collections import deque
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -13,17 +14,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparsedense.config import Experiment
-from sparsedense.data.augment import add_noise, flip_clips, jitter_colours, random_flips, to_float
-from sparsedense.data.loader import ClipBatch
+from sparsedense.data.augment import Generators, add_noise, flip_clips, jitter_colours, random_flips, to_float
+from sparsedense.data.loader import PADDING, ClipBatch
 from sparsedense.evaluation.metrics import ClassificationMetrics
 from sparsedense.losses.classification import ClassificationLoss
-from sparsedense.models.encoder import pool
+from sparsedense.models.encoder import Encoder, pool
 from sparsedense.models.recogniser import Recogniser
 from sparsedense.models.teacher import Teacher
+from sparsedense.training.epoch_means import EpochMeans
+from sparsedense.training.gather import gather_rows, mean_over_processes
+from sparsedense.training.machine import resolve_fused_optimiser
 from sparsedense.training.objectives import ContrastObjective, Maps, Outcome, build_objectives
 from sparsedense.training.plan import Phase, TrainingPlan
 
 RECENT_STEPS = 16  # features of so many steps are kept to measure their spread
+_AUGMENTATION = 1  # tells its random numbers from those that chose the frames of the same draw
 
 
 class SparseDenseModule(LightningModule):
@@ -54,13 +59,33 @@ class SparseDenseModule(LightningModule):
                 map_positions=encoder.map_positions(experiment.clips.length),
             )
             self.teacher = Teacher(encoder, momentum=objective.teacher_momentum) if objective.needs_teacher else None
+        self._set_up_network(experiment)
         self._recent_features: deque[Tensor] = deque(maxlen=RECENT_STEPS)
+        self.epoch_means = EpochMeans()
         num_classes = len(model.class_names)
         self.validation_metrics = ClassificationMetrics(num_classes) if num_classes else None
 
+    def _set_up_network(self, experiment: Experiment) -> None:
+        # In place, so that weights keep their names; the teacher's copy gains as much from a compiled network.
+        self.model.encoder.backbone.checkpoint_activations = experiment.machine.checkpoint_activations
+        if experiment.machine.compile != "no":
+            copies = [] if self.teacher is None else [cast(Encoder, self.teacher.module)]
+            for encoder in (self.model.encoder, *copies):
+                encoder.backbone.compile(mode=experiment.machine.compile)
+
     def on_train_epoch_start(self) -> None:
-        """Forget the features of the epoch before, as a resumed run has none."""
+        """Forget the features and means of the epoch before; not called where a run goes on inside an epoch."""
         self._recent_features.clear()
+        self.epoch_means.clear()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the epoch has shown so far."""
+        checkpoint["epoch_so_far"] = {"means": self.epoch_means.state_dict(), "features": list(self._recent_features)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with it."""
+        self.epoch_means.load_state_dict(checkpoint["epoch_so_far"]["means"])
+        self._recent_features.extend(checkpoint["epoch_so_far"]["features"])
 
     def training_step(self, batch: ClipBatch, batch_index: int) -> Tensor:
         """Total loss of a batch."""
@@ -84,10 +109,14 @@ class SparseDenseModule(LightningModule):
 
     def recent_features(self) -> Tensor:
         """Pooled features (N, C) of dense clips of the epoch's last steps."""
-        return torch.cat(list(self._recent_features)) if self._recent_features else torch.empty(0, 1)
+        features = [features_NC.to(self.device) for features_NC in self._recent_features]
+        return torch.cat(features) if features else torch.empty(0, 1)
 
-    def on_train_batch_end(self, *_: object) -> None:
-        """Move the slow copies towards what they copy."""
+    def on_train_batch_end(self, _outputs: object = None, _batch: object = None, batch_index: int = 0) -> None:
+        """Move the slow copies towards what they copy, after each step of the optimiser."""
+        accumulates = (batch_index + 1) % self.plan.config.accumulate != 0
+        if accumulates and not self.trainer.is_last_batch:
+            return
         if self.teacher is not None:
             self.teacher.update(self.model.encoder)
         for objective in self.objectives.values():
@@ -96,10 +125,12 @@ class SparseDenseModule(LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _batch_index: int) -> None:
         """Collect probabilities of validation clips; the batch holds clips, rows and labels."""
-        clips, _rows, labels = batch
+        clips, rows, labels = batch
         logits = self.model(to_float(clips).contiguous(memory_format=self.memory_format)).float()
-        self.log("validation_loss", F.cross_entropy(logits, labels), batch_size=len(labels), sync_dist=True)
-        self._metrics().update(logits.softmax(dim=-1), labels)
+        real = rows != PADDING  # what makes the processes' shares equal counts for nothing
+        loss = F.cross_entropy(logits[real], labels[real], reduction="sum") / real.sum().clamp_min(1)
+        self.log("validation_loss", loss, batch_size=int(real.sum()), sync_dist=True)
+        self._metrics().update(logits[real].softmax(dim=-1), labels[real])
 
     def on_validation_epoch_end(self) -> None:
         """Log accuracy, top-5 accuracy and macro-F1 of the epoch."""
@@ -112,7 +143,12 @@ class SparseDenseModule(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam(W) with the plan's rate."""
         config = self.plan.config
-        optimiser = torch.optim.AdamW(self.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        optimiser = torch.optim.AdamW(
+            self.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=resolve_fused_optimiser(self.experiment.machine),
+        )
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda epoch: self.plan.rate(epoch) / config.learning_rate
         )
@@ -121,16 +157,17 @@ class SparseDenseModule(LightningModule):
     def _augmented(self, batch: ClipBatch, *, with_sparse: bool) -> tuple[Tensor, Tensor | None]:
         """Float clips of the views; the flip is shared by all clips of a video, the rest is drawn for each."""
         config = self.experiment.augment
-        generator = torch.Generator().manual_seed(self._step_seed())
-        flips = random_flips(len(batch["label"]), config.flip_probability, generator)
+        videos = self._generators(batch)
+        flips = random_flips(config.flip_probability, videos)
 
-        def view(clips: Tensor, flips_B: Tensor) -> Tensor:
-            changed = add_noise(jitter_colours(to_float(clips), config, generator), config, generator)
+        def view(clips: Tensor, flips_B: Tensor, generators: Generators) -> Tensor:
+            changed = add_noise(jitter_colours(to_float(clips), config, generators), config, generators)
             return flip_clips(changed, flips_B).contiguous(memory_format=self.memory_format)
 
         num_dense = len(batch["dense"]) // len(flips)
-        dense = view(batch["dense"], flips.repeat_interleave(num_dense))
-        return dense, (view(batch["sparse"], flips) if with_sparse else None)
+        of_dense = [clip for video in videos for clip in video.spawn(num_dense)]
+        dense = view(batch["dense"], flips.repeat_interleave(num_dense), of_dense)
+        return dense, (view(batch["sparse"], flips, videos) if with_sparse else None)
 
     def _maps(self, dense: Tensor, sparse: Tensor, batch: ClipBatch) -> Maps:
         # One batch for all clips, so that BatchNorm's statistics cannot tell the views apart.
@@ -140,9 +177,10 @@ class SparseDenseModule(LightningModule):
         taught = (None, None) if self.teacher is None else self.teacher(clips).split(sizes)
         return Maps(dense_map, sparse_map, batch, self.model.speed_head, *taught)
 
-    def _step_seed(self) -> int:
-        # Independent of what ran before, so that a resumed run augments as the uninterrupted one would.
-        return hash((self.experiment.seed, self.global_step, self.global_rank)) & 0x7FFF_FFFF_FFFF_FFFF
+    def _generators(self, batch: ClipBatch) -> list[np.random.Generator]:
+        # Of the draw alone, so that a resumed run augments as the uninterrupted one, and several processes as one.
+        draw = self.experiment.seed, self.current_epoch
+        return [np.random.default_rng((*draw, position, _AUGMENTATION)) for position in batch["position"].tolist()]
 
     def _gradients(self, outcomes: dict[str, Outcome]) -> dict[str, Tensor]:
         """Norm of the gradient of each loss alone in the encoder: what does not reach it teaches it nothing."""
@@ -152,7 +190,7 @@ class SparseDenseModule(LightningModule):
             found: list[Tensor] = []
             if outcome.loss.requires_grad:
                 gradients = torch.autograd.grad(outcome.loss, weights, retain_graph=True, allow_unused=True)
-                found = [gradient for gradient in gradients if gradient is not None]
+                found = [mean_over_processes(gradient) for gradient in gradients if gradient is not None]
             # A loss that does not reach the encoder is what the figure is there to tell: 0, not an error.
             norms[f"gradient_{name}"] = (
                 torch.stack(torch._foreach_norm(found)).norm() if found else torch.zeros_like(outcome.loss)
@@ -164,7 +202,9 @@ class SparseDenseModule(LightningModule):
             raise ValueError("the classification loss has a weight but the model has no classifier")
         # All dense clips of a video have its label: the first of several shows always the same part of the video.
         labels = labels.repeat_interleave(len(dense_map) // len(labels))
-        return cast(Tensor, self.classification_loss(self.model.classifier(pool(dense_map)), labels))
+        # All processes' clips: how many have a label may differ from one to another.
+        logits = gather_rows(self.model.classifier(pool(dense_map)))
+        return cast(Tensor, self.classification_loss(logits, gather_rows(labels)))
 
     def _metrics(self) -> ClassificationMetrics:
         if self.validation_metrics is None:
@@ -182,5 +222,6 @@ class SparseDenseModule(LightningModule):
         self._log_epoch(values, batch_size)
 
     def _log_epoch(self, values: dict[str, Tensor], batch_size: int) -> None:
-        for name, value in values.items():
-            self.log(name, value.detach(), on_step=False, on_epoch=True, prog_bar=name == "loss", batch_size=batch_size)
+        self.epoch_means.add(values, batch_size)
+        if "loss" in values:  # for the progress bar; what is written comes from the means
+            self.log("loss", values["loss"].detach(), prog_bar=True, logger=False, on_step=True, on_epoch=False)

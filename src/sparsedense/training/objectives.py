@@ -103,13 +103,14 @@ class SpeedObjective(nn.Module):
         if maps.speed_head is None:
             raise ValueError("the speed loss has a weight but the model has no speed head")
         features_BVC = torch.cat([maps.dense_features, maps.sparse_features[:, None]], dim=1)
-        outputs_BVS = maps.speed_head(features_BVC)
+        # All processes' clips: how many pairs there are to rank may differ from one to another.
+        outputs_BVS = gather_rows(maps.speed_head(features_BVC))
         if self.kind == "ranking":
             indices_BVT = torch.cat([maps.batch["dense_indices"], maps.batch["sparse_indices"][:, None]], dim=1)
-            strides_BV = (indices_BVT[..., -1] - indices_BVT[..., 0]).float() / (indices_BVT.shape[2] - 1)
+            strides_BV = gather_rows((indices_BVT[..., -1] - indices_BVT[..., 0]).float() / (indices_BVT.shape[2] - 1))
             scores_BV = outputs_BVS.squeeze(2)
             return Outcome(self.rank(scores_BV, strides_BV), self.rank.guess(), ranking_accuracy(scores_BV, strides_BV))
-        dense_speed_BD = maps.batch["dense_speed"]
+        dense_speed_BD = gather_rows(maps.batch["dense_speed"])
         speed_BV = torch.cat([dense_speed_BD, torch.zeros_like(dense_speed_BD[:, :1])], dim=1)
         if self.kind == "binary":
             speed_BV = speed_BV.clamp_max(1)

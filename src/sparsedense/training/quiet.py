@@ -10,7 +10,8 @@ _HARMLESS = (
     r".*Total length of `list` across ranks is zero.*",  # a pretraining has no validation
     r".*Consider setting `persistent_workers=True`.*",  # each epoch makes its loader anew
     r".*does not have many workers.*",  # num_workers is the configuration's
-    r".*Checkpoint directory .* exists and is not empty.*",  # a resumed or repeated run
+    r"Grad strides do not match bucket view strides.*",  # along dimensions of one element
+    r".*ended before the epoch ended and your dataloader is not resumable.*",  # ClipStreams begins where it ended
 )
 
 

@@ -1,11 +1,11 @@
 """The three trainings as one function each: a store in, a run folder with a model file out."""
 
-import time
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 import torch
 from lightning.pytorch import seed_everything
@@ -16,15 +16,32 @@ from sparsedense.data.store import FrameStore
 from sparsedense.models.encoder import load_kinetics_weights
 from sparsedense.models.model_file import load_model, save_model
 from sparsedense.models.recogniser import Recogniser, build_recogniser
-from sparsedense.training.callbacks import CollapseWatch, MetricsFile, ModelAfterEpochs, ProgressBar, Throughput
-from sparsedense.training.clip_streams import ClipStreams, video_pools
-from sparsedense.training.engine import best_checkpoint, build_trainer, fit, last_checkpoint, take_best
-from sparsedense.training.machine import describe_environment, resolve_channels_last
+from sparsedense.processes import is_main_process
+from sparsedense.training.best_epoch import BestEpoch
+from sparsedense.training.callbacks import (
+    CollapseWatch,
+    MetricsFile,
+    ModelAfterEpochs,
+    ProgressBar,
+    StepSeeds,
+    Throughput,
+)
+from sparsedense.training.checkpoints import Checkpoints, DurableCheckpoints
+from sparsedense.training.clip_streams import ClipStreams, batch_share, video_pools
+from sparsedense.training.engine import build_trainer, fit
+from sparsedense.training.machine import (
+    describe_environment,
+    prepare_process,
+    resolve_channels_last,
+    resolve_processes,
+)
 from sparsedense.training.module import SparseDenseModule
 from sparsedense.training.objectives import num_speeds
 from sparsedense.training.plan import Phase, TrainingPlan
 from sparsedense.training.quiet import quieten_lightning
-from sparsedense.training.run_folder import describe_store, prepare_folder, write_json
+from sparsedense.training.run_folder import checkpoint_folder, describe_store, enter_folder, write_json
+from sparsedense.training.run_settings import place_to_go_on, run_settings
+from sparsedense.training.stop_requests import StopRequests
 
 KINETICS = "kinetics"
 
@@ -50,7 +67,7 @@ class RunOptions(TypedDict, total=False):
     """What every training can be told beside its experiment; see `run_phase`."""
 
     init: str | Path | None
-    resume: bool
+    resume: bool | Literal["auto"]
     overwrite: bool
     keep_epochs: Sequence[int]
     progress: bool
@@ -84,7 +101,7 @@ def run_phase(
     experiment: Experiment | None = None,
     *,
     init: str | Path | None = None,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     overwrite: bool = False,
     keep_epochs: Sequence[int] = (),
     progress: bool = True,
@@ -97,57 +114,90 @@ def run_phase(
         out: the run's folder.
         experiment: the settings; the recipe `sparsedense` if not given.
         init: model file whose encoder (and speed head) to start from, or `kinetics` for torchvision's weights.
-        resume: go on from the last checkpoint in `out`.
+        resume: go on from the last checkpoint in `out`; `auto` starts anew where there is none.
         overwrite: delete a run that is in `out`.
         keep_epochs: also keep the model after these many epochs, as `model-epoch-NNN.safetensors`.
         progress: show a progress bar.
 
     Raises:
         RunFolderError: `out` holds a run already, or, with `resume`, no checkpoint.
+        SettingsChangedError: with `resume`, the run was begun with other settings, another store or another model.
         StoreError, ModelFileError, ValueError: the store, the model or a setting does not do.
     """
     quieten_lightning()
     experiment = experiment or load_experiment()
+    prepare_process(experiment.machine)
     frame_store, folder = FrameStore(store), Path(out)
     plan = TrainingPlan(phase, getattr(experiment, phase.value), experiment.objective)
     pools = video_pools(frame_store, experiment, phase)
+    batch_share(plan.config.batch_size, math.prod(resolve_processes(experiment.machine)))  # refused before all else
     seed_everything(experiment.seed, workers=True, verbose=False)
     model = _initial_model(phase, frame_store, experiment, init)
-    checkpoint = prepare_folder(folder, resume=resume, overwrite=overwrite)  # deletes: after all that may be refused
-    save_experiment(experiment, folder / "config.yaml")
+    settings = run_settings(phase, experiment, frame_store, init)
+    checkpoint = enter_folder(folder, resume=resume, overwrite=overwrite)  # deletes: after all that may be refused
+    place = place_to_go_on(checkpoint, settings, folder)
     environment = describe_environment() | {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "store": describe_store(frame_store) | {"too_short": pools.too_short, "list_mismatches": pools.list_mismatches},
         "phase": phase.value,
         "init": None if init is None else str(init),
     }
-    write_json(folder / "environment.json", environment)
-    started = time.perf_counter()
+    if is_main_process():
+        save_experiment(experiment, folder / "config.yaml")
+        write_json(folder / "environment.json", environment)
 
-    channels_last = resolve_channels_last(experiment.machine)
+    channels_last = resolve_channels_last(experiment.machine, experiment.model)
     module = SparseDenseModule(model, experiment, plan, channels_last=channels_last)
     if channels_last:
         module.to(memory_format=torch.channels_last_3d)
     provenance = environment | {"experiment": asdict(experiment)}
+    best = BestEpoch(checkpoint_folder(folder)) if plan.config.keep == "best" and pools.can_validate else None
+    files, requests = DurableCheckpoints(), StopRequests()
+    checkpoints = Checkpoints(
+        checkpoint_folder(folder),
+        experiment.machine,
+        files,
+        requests,
+        settings,
+        best=best,
+        seconds_before=place.seconds,
+    )
+    watching = _watching(phase, folder, experiment.seed, keep_epochs, provenance, progress=progress)
+    callbacks = [*watching, *([best] if best else []), checkpoints]
+    trainer = build_trainer(
+        folder, experiment.machine, module, callbacks, files, first_step=place.step, progress=progress
+    )
+    streams = ClipStreams(frame_store, pools, experiment, plan, begin_at=(place.epoch, place.batches))
+    fit(trainer, module, streams, checkpoint, requests, folder, provenance)
+    if best is not None:
+        best.load_into(module)
+    seconds = checkpoints.run_seconds
+    if trainer.is_global_zero:
+        save_model(folder / "model.safetensors", module.model, provenance=provenance | {"seconds": seconds})
+        done = {"seconds": seconds, "checkpoints": checkpoints.cost()}
+        write_json(folder / "environment.json", environment | done)
+    return TrainingRun(folder, folder / "model.safetensors", None if best is None else best.accuracy, seconds)
+
+
+def _watching(
+    phase: Phase,
+    folder: Path,
+    seed: int,
+    keep_epochs: Sequence[int],
+    provenance: dict[str, Any],
+    *,
+    progress: bool,
+) -> list[Callback]:
+    """What measures a training and writes it down."""
     throughput = Throughput()
-    best = best_checkpoint(folder) if plan.config.keep == "best" and pools.can_validate else None
-    callbacks: list[Callback] = [
+    return [
+        StepSeeds(seed),
         throughput,
         *([] if phase is Phase.FINETUNE else [CollapseWatch()]),
         MetricsFile(folder / "metrics.jsonl", throughput),
         ModelAfterEpochs(folder, tuple(keep_epochs), provenance),
-        *([best] if best else []),
-        last_checkpoint(folder),  # after the best one, whose state it holds
         *([ProgressBar()] if progress else []),
     ]
-    trainer = build_trainer(folder, experiment.machine, plan, callbacks, progress=progress)
-    fit(trainer, module, ClipStreams(frame_store, pools, experiment, plan), checkpoint, folder, provenance)
-    best_accuracy = take_best(module, best)
-    seconds = time.perf_counter() - started
-    if trainer.is_global_zero:
-        save_model(folder / "model.safetensors", module.model, provenance=provenance | {"seconds": seconds})
-        write_json(folder / "environment.json", environment | {"seconds": seconds})
-    return TrainingRun(folder, folder / "model.safetensors", best_accuracy, seconds)
 
 
 def _initial_model(phase: Phase, store: FrameStore, experiment: Experiment, init: str | Path | None) -> Recogniser:

@@ -5,11 +5,13 @@ config.yaml  environment.json  metrics.jsonl  checkpoints/  model.safetensors  r
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from sparsedense.data.store import FrameStore
+from sparsedense.processes import current_launch, is_main_process
+from sparsedense.training.checkpoint_files import STATE, list_checkpoints, newest_checkpoint, remove_drafts
 
 # What a run and its evaluation leave and a new run might not replace. Other files in the folder are not ours to delete.
 _OVERWRITTEN = (
@@ -27,25 +29,45 @@ class RunFolderError(ValueError):
     """A run folder that holds a run already, or none to resume; the message says what to do."""
 
 
-def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> Path | None:
-    """Make the folder of a run; returns the checkpoint to go on from, if any.
+def enter_folder(folder: Path, *, resume: bool | Literal["auto"], overwrite: bool) -> Path | None:
+    """The checkpoint of a run's folder to go on from, if any; the main process makes the folder besides.
+
+    What torchrun or SLURM starts again after a failure goes on by itself: from the last checkpoint, or, where there is
+    none yet, from the start.
+
+    Args:
+        folder: the run's folder.
+        resume: go on from the last checkpoint; `auto` does so where there is one.
+        overwrite: delete a run that is in the folder.
 
     Raises:
-        RunFolderError: the folder holds a run already, or, with `resume`, no checkpoint.
+        RunFolderError: the folder holds a run already, or, with `resume`, no checkpoint, or it could not be told after
+            a restart which run it holds.
     """
-    checkpoint = folder / "checkpoints" / "last.ckpt"
-    if resume:
-        if not checkpoint.is_file():
-            raise RunFolderError(f"{folder}: there is no checkpoints/last.ckpt to resume; run without --resume")
-        return checkpoint
-    metrics = folder / "metrics.jsonl"
-    if metrics.exists() and not overwrite:
-        raise RunFolderError(f"{folder} holds a run already; choose another --out, or pass --resume or --overwrite")
-    for pattern in _OVERWRITTEN if overwrite else ("checkpoints/*.ckpt",):
-        for stale in folder.glob(pattern):
-            stale.unlink()
-    folder.mkdir(parents=True, exist_ok=True)
-    return None
+    launch = current_launch()
+    if launch is not None and overwrite and launch.num_nodes > 1 and launch.job is None:
+        raise RunFolderError(
+            f"--overwrite of {folder} on several machines could delete this very run after a restart; give torchrun "
+            f"an --rdzv-id of this job, or delete the folder and use --resume=auto"
+        )
+    if launch is not None and (launch.restarted or (launch.job is not None and _job_of(folder) == launch.job)):
+        resume, overwrite = "auto", True  # what is in the folder was left by this very run
+    checkpoint = newest_checkpoint(checkpoint_folder(folder)) if resume else None
+    if resume == "auto":
+        resume = checkpoint is not None
+    if is_main_process():
+        _prepare(folder, checkpoint, resume=resume, overwrite=overwrite)
+    return checkpoint
+
+
+def checkpoint_folder(folder: Path) -> Path:
+    """Where a run keeps the states that it can go on from."""
+    return folder / "checkpoints"
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether there is a state to go on from; whether it is whole is not looked at."""
+    return bool(list_checkpoints(checkpoint_folder(folder), STATE))
 
 
 def describe_store(store: FrameStore) -> dict[str, Any]:
@@ -62,5 +84,29 @@ def describe_store(store: FrameStore) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a dictionary as indented JSON."""
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    """Write a dictionary as indented JSON; other processes see it whole or not at all."""
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_text(json.dumps(content, indent=2) + "\n")
+    draft.replace(path)
+
+
+def _job_of(folder: Path) -> str | None:
+    """The job that the run in a folder belongs to, if it is one."""
+    environment = folder / "environment.json"
+    job: str | None = json.loads(environment.read_text()).get("job") if environment.is_file() else None
+    return job
+
+
+def _prepare(folder: Path, checkpoint: Path | None, *, resume: bool, overwrite: bool) -> None:
+    remove_drafts(checkpoint_folder(folder))
+    if resume:
+        if checkpoint is None:
+            damaged = "all checkpoints are damaged" if has_checkpoint(folder) else "there is no checkpoint yet"
+            raise RunFolderError(f"{folder}: {damaged}; run without --resume")
+        return
+    if ((folder / "metrics.jsonl").exists() or has_checkpoint(folder)) and not overwrite:
+        raise RunFolderError(f"{folder} holds a run already; choose another --out, or pass --resume or --overwrite")
+    for pattern in _OVERWRITTEN if overwrite else ():
+        for stale in folder.glob(pattern):
+            stale.unlink()
+    folder.mkdir(parents=True, exist_ok=True)

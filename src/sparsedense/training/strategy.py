@@ -1,0 +1,51 @@
+"""How several processes train one model: each on its share of the batch, with the mean of their gradients."""
+
+import inspect
+from typing import Any
+
+from lightning.pytorch.strategies import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
+
+from sparsedense.config import MachineConfig
+from sparsedense.training.machine import resolve_processes, uses_cuda
+from sparsedense.training.module import SparseDenseModule
+from sparsedense.training.sync_batchnorm import CpuSyncBatchNormPlugin
+
+# Newer releases of torch have a new name for it, and warn of the old one.
+_SYNC_BUFFERS = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in inspect.signature(DistributedDataParallel).parameters
+)
+
+
+def trainer_options(machine: MachineConfig, module: SparseDenseModule) -> dict[str, Any]:
+    """Lightning's arguments about devices, machines and how they train together."""
+    per_node, nodes = resolve_processes(machine)
+    devices = {"devices": per_node if machine.devices == "auto" else machine.devices, "num_nodes": nodes}
+    if per_node * nodes == 1:
+        return devices
+    synchronised = machine.sync_batchnorm
+    how: dict[str, Any] = {
+        "find_unused_parameters": not all_parameters_take_part(module),
+        "gradient_as_bucket_view": True,
+        # Synchronised, BatchNorm's statistics are equal everywhere, as the queue is.
+        _SYNC_BUFFERS: not synchronised,
+    }
+    return {
+        **devices,
+        "strategy": DDPStrategy(**how),
+        # PyTorch's own synchronised BatchNorm runs on GPUs alone.
+        "sync_batchnorm": synchronised and uses_cuda(machine),
+        "plugins": [CpuSyncBatchNormPlugin()] if synchronised and not uses_cuda(machine) else None,
+    }
+
+
+def all_parameters_take_part(module: SparseDenseModule) -> bool:
+    """Whether every trained parameter gets a gradient in every step; if not, DDP has to look for those that do not."""
+    model, plan = module.model, module.plan
+    heads = {"speed": model.speed_head, "classification": model.classifier}
+    owners = {name for name, objective in module.objectives.items() if any(True for _ in objective.parameters())}
+    owners |= {name for name, head in heads.items() if head is not None}
+    weights = [plan.weights(epoch) for epoch in range(plan.config.epochs)]
+    return all(epoch.get(name, 0.0) > 0 for epoch in weights for name in owners)

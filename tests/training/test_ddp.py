@@ -1,0 +1,59 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.training.ddp_jobs import CASES, STEPS
+
+
+@pytest.fixture(scope="module")
+def trained(squares_path: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], dict[str, Any]]:
+    """Losses and weights of each case by number of processes and rank."""
+    folder = tmp_path_factory.mktemp("ddp")
+    command = [sys.executable, "-m", "tests.training.ddp_jobs", str(squares_path), str(folder)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(command, cwd=Path(__file__).parents[2], env=environment, check=True, timeout=900)
+    return {
+        (world_size, rank): torch.load(folder / f"{world_size}-{rank}.pt", weights_only=True)
+        for world_size in (1, 2, 3)
+        for rank in range(world_size)
+    }
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize("case", list(CASES))
+def test_several_processes_have_the_losses_and_the_weights_of_one(
+    trained: dict[tuple[int, int], dict[str, Any]], case: str, world_size: int
+) -> None:
+    losses, changes = trained[1, 0][case]
+    assert len(losses) == STEPS
+    assert losses[0] != losses[-1]
+    for rank in range(world_size):
+        other_losses, other_changes = trained[world_size, rank][case]
+        assert torch.allclose(torch.stack(other_losses), torch.stack(losses), rtol=1e-4), rank
+        assert other_changes.keys() == changes.keys()
+        parameters = [name for name in changes if "running_" not in name and "num_" not in name]
+        # All together: where rounding moves a value over the kink of a ReLU, single weights differ by a few per cent.
+        assert distance(changes, other_changes, parameters) < 1e-2, rank
+        for name in changes.keys() - set(parameters):
+            assert distance(changes, other_changes, [name]) < 1e-3, (rank, name)
+
+
+def distance(changes: dict[str, Tensor], others: dict[str, Tensor], names: list[str]) -> float:
+    """Length of the difference of the changes of some state, as a share of the length of the change."""
+    one, other = (torch.cat([change[name].flatten() for name in names]) for change in (changes, others))
+    return float((one - other).norm() / one.norm().clamp_min(1e-12))
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_all_processes_end_with_equal_weights(trained: dict[tuple[int, int], dict[str, Any]], case: str) -> None:
+    for world_size in (2, 3):
+        _, first = trained[world_size, 0][case]
+        for rank in range(1, world_size):
+            _, other = trained[world_size, rank][case]
+            assert not [name for name in first if not torch.equal(first[name], other[name])], (world_size, rank)
