@@ -174,4 +174,4 @@ def test_names_that_are_not_utf8_are_shown_escaped(tmp_path: Path) -> None:
     Path(os.fsdecode(folder + b"/\xff.mp4")).touch()
     catalog = read_catalog(tmp_path)
     assert [catalog.name(entry) for entry in catalog] == [r"a/\xff.mp4"]
-    assert catalog[0].path.exists()
+    assert Path(catalog[0].path).exists()

@@ -207,9 +207,8 @@ def test_a_run_that_broke_off_goes_on(
         resumed = pretrain(squares_path, tmp_path / "moved", tiny_experiment(), resume=True, progress=False)
     assert not damaged.exists()
     assert_same_weights(pretrained.model, resumed.model)
-    again = pretrain(
-        squares_path, tmp_path / "moved", tiny_experiment(), resume=True, progress=False
-    )  # nothing is left
+    # Nothing is left to do.
+    again = pretrain(squares_path, tmp_path / "moved", tiny_experiment(), resume=True, progress=False)
     assert_same_weights(pretrained.model, again.model)
     assert without_timing(pretrained.path) == without_timing(resumed.path)
 

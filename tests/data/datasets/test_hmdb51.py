@@ -49,7 +49,7 @@ def test_the_official_split_with_films_as_groups(source: Path) -> None:
 
 @pytest.mark.parametrize("split", [2, 3])
 def test_the_other_splits_have_lists_of_their_own(source: Path, split: int) -> None:
-    found = {entry.path.stem: entry.split for entry in read_dataset("hmdb51", source, split=split)}
+    found = {Path(entry.path).stem: entry.split for entry in read_dataset("hmdb51", source, split=split)}
     uses = {clip: (use + split - 1) % 3 for clips in CLIPS.values() for clip, use in clips.items()}
     assert found == {clip: {1: "train", 2: "test"}[use] for clip, use in uses.items() if use}
 

@@ -51,7 +51,7 @@ def test_the_official_split_with_labels_and_groups(source: Path, split: int) -> 
         for label, action in CLASSES.items() for group in (1, 2, 3) for clip in (1, 2)
     }  # fmt: skip
     assert table_of(catalog) == expected
-    assert all(entry.path.is_file() for entry in catalog)
+    assert all(Path(entry.path).is_file() for entry in catalog)
     assert (catalog.notes, catalog.missing) == ((), ())
 
 
