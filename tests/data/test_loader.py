@@ -294,6 +294,7 @@ def test_a_fraction_takes_a_fresh_part_each_epoch() -> None:
     assert max(times.values()) < 30, "15 on average"
 
 
+@LAW
 @given(count=st.integers(1, 300), draws=st.integers(1, 700))
 def test_draws_do_not_depend_on_how_the_ids_are_held(count: int, draws: int) -> None:
     ids = 3 * np.arange(count)
@@ -370,6 +371,7 @@ def test_an_unknown_view_is_an_error(squares: FrameStore) -> None:
         EvaluationClips(squares, squares.videos(), CLIPS, num_clips=1, view="spares")
 
 
+@LAW
 @given(
     videos=st.integers(1, 30),
     draws=st.integers(6, 80),
