@@ -18,11 +18,12 @@ from sparsedense.data.store import FrameStore
 from sparsedense.data.view_picture import draw_views
 from sparsedense.evaluation.probe import probe
 from sparsedense.experiments.comparison import Comparison, compare_arms, differences
-from sparsedense.experiments.job_records import as_json, changes, write_atomically
+from sparsedense.experiments.job_records import as_json, write_atomically
 from sparsedense.experiments.stopwatch import Stopwatch
 from sparsedense.models.model_file import load_model
 from sparsedense.progress import progress_bar
 from sparsedense.report.page import write_report
+from sparsedense.settings_changes import changes
 from sparsedense.training.machine import describe_environment, uses_cuda
 from sparsedense.training.run import pretrain
 from sparsedense.training.run_folder import describe_store, write_json
@@ -134,8 +135,8 @@ def _enter(folder: Path, settings: dict[str, Any], *, resume: bool, overwrite: b
             raise ValueError(f"{folder}: there is no demo to resume; run without --resume")
         if changed := changes(json.loads(note.read_text(encoding="utf-8")), settings):
             raise ValueError(
-                f"the demo in {folder} was begun with other settings: {'; '.join(changed)}. Go on with those, choose "
-                f"another --out, or pass --overwrite in place of --resume"
+                f"the demo in {folder} was begun with other settings: {'; '.join(changed.values())}. Go on with those, "
+                f"choose another --out, or pass --overwrite in place of --resume"
             )
         return
     if folder.exists() and any(folder.iterdir()):

@@ -78,16 +78,6 @@ def begin(out: Path, name: str, settings: Mapping[str, Any]) -> bool:
     return same
 
 
-def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs between two settings, as `experiment.finetune.epochs: 6 -> 8`."""
-    before, after = _flat(old), _flat(new)
-    return [
-        f"{key}: {before.get(key, '(absent)')} -> {after.get(key, '(absent)')}"
-        for key in dict.fromkeys([*before, *after])
-        if before.get(key, "(absent)") != after.get(key, "(absent)")
-    ]
-
-
 def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as they come back from a JSON file: tuples are lists, paths are text."""
     plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
@@ -106,13 +96,3 @@ def write_atomically(path: Path, text: str) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -24,7 +24,6 @@ from sparsedense.experiments.gates import Gate
 from sparsedense.experiments.job_progress import JobBar, job_bar
 from sparsedense.experiments.job_records import (
     JobRecord,
-    changes,
     read_record,
     settings_hash,
     started_path,
@@ -41,6 +40,7 @@ from sparsedense.experiments.study_results import StudyResults, collect_results,
 from sparsedense.experiments.study_table import markdown
 from sparsedense.experiments.study_work import StudyWork
 from sparsedense.report.page import write_report
+from sparsedense.settings_changes import changes
 from sparsedense.training.machine import describe_environment
 
 _MOST_CHANGES = 6
@@ -239,7 +239,7 @@ def _finished(plan: StudyPlan, out: Path, *, overwrite: bool) -> dict[str, JobRe
             continue
         if settings_hash(record.settings) != settings_hash(job.settings):
             jobs += 1
-            changed.update(changes(record.settings, job.settings))
+            changed.update(changes(record.settings, job.settings).values())
         elif job.kind != "pretrain" or (out / job.name / "model.safetensors").is_file():
             records[job.name] = record
     if changed and not overwrite:

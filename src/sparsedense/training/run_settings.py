@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from sparsedense.config import Experiment, experiment_from_dict, experiment_to_dict
 from sparsedense.data.store import FrameStore
+from sparsedense.settings_changes import changes
 from sparsedense.training.checkpoint_files import read_checkpoint
 from sparsedense.training.plan import Phase, TrainingPlan
 
-_ABSENT = "(absent)"
 _MOST_CHANGES = 6
 
 
@@ -76,12 +76,11 @@ def check_settings(old: Mapping[str, Any], new: Mapping[str, Any], *, epochs_beg
     Raises:
         SettingsChangedError: something differs.
     """
-    before, after = _flat(old), _flat(new)
-    changed = [key for key in dict.fromkeys([*before, *after]) if before.get(key, _ABSENT) != after.get(key, _ABSENT)]
+    changed = changes(old, new)
     epochs = f"experiment.{old['phase']}.epochs"
-    if not changed or (changed == [epochs] and _same_past(old, new, epochs_begun)):
+    if not changed or (list(changed) == [epochs] and _same_past(old, new, epochs_begun)):
         return
-    listed = [f"{key}: {before.get(key, _ABSENT)} -> {after.get(key, _ABSENT)}" for key in changed]
+    listed = list(changed.values())
     more = [f"and {len(listed) - _MOST_CHANGES} more"] if len(listed) > _MOST_CHANGES else []
     raise SettingsChangedError(
         f"{run} was begun with other settings: {'; '.join([*listed[:_MOST_CHANGES], *more])}. Go on with those in "
@@ -122,13 +121,3 @@ def _init_digest(init: str | Path | None) -> str | None:
         header_bytes = int.from_bytes(file.read(8), "little")  # safetensors: a length, a header so long, the weights
         file.seek(header_bytes, os.SEEK_CUR)
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
