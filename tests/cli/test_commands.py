@@ -227,7 +227,7 @@ def test_a_probe_as_json_is_one_object_and_nothing_else(
     printed = capsys.readouterr().out
     assert printed.count("\n") == 1
     result = json.loads(printed)
-    assert set(result["knn"]) == set(result["linear"]) == set(result["retrieval"]) == {"model", "random"}
+    assert set(result["knn"]) == set(result["linear"]) == set(result["retrieval"]) == {"model", "random", "untrained"}
     assert set(result["controls"]) == {"real", "frozen", "shuffled", "reencoded"}
     assert (result["gallery_videos"], result["query_videos"], result["robustness"]) == (6, 10, None)
 

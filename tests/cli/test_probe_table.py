@@ -6,18 +6,22 @@ from sparsedense.cli.probe_table import headline, print_probe
 from sparsedense.evaluation.probe import Probe
 
 PROBE = Probe(
-    knn={"model": 0.81, "random": 0.24},
-    linear={"model": 0.9, "random": 0.3},
-    retrieval={"model": {"r1": 0.81, "r5": 0.95}, "random": {"r1": 0.24, "r5": 0.5}},
+    knn={"model": 0.81, "random": 0.24, "untrained": 0.45},
+    linear={"model": 0.9, "random": 0.3, "untrained": 0.6},
+    retrieval={
+        "model": {"r1": 0.81, "r5": 0.95},
+        "random": {"r1": 0.24, "r5": 0.5},
+        "untrained": {"r1": 0.45, "r5": 0.6},
+    },
     controls={"real": 0.93, "frozen": 0.52, "shuffled": 0.9, "reencoded": 0.91},
     robustness={
-        "clean": {"model": 0.8, "random": 0.2},
-        "gaussian_noise": {"model": [0.8, 0.7, 0.65, 0.5, 0.4], "random": [0.2, 0.2, 0.15, 0.1, 0.1]},
+        "clean": {"model": 0.8, "untrained": 0.2},
+        "gaussian_noise": {"model": [0.8, 0.7, 0.65, 0.5, 0.4], "untrained": [0.2, 0.2, 0.15, 0.1, 0.1]},
     },
-    effective_rank={"model": 20.04, "random": 3.0},
-    feature_std={"model": 0.09, "random": 0.01},
-    alignment={"model": 0.1, "random": 0.02},
-    uniformity={"model": -2.5, "random": -0.1},
+    effective_rank={"model": 20.04, "random": 3.0, "untrained": 4.0},
+    feature_std={"model": 0.09, "random": 0.01, "untrained": 0.02},
+    alignment={"model": 0.1, "random": 0.02, "untrained": 0.03},
+    uniformity={"model": -2.5, "random": -0.1, "untrained": -0.2},
     split="test",
     labels_per_class=10,
     clips_per_video=10,
@@ -36,9 +40,11 @@ def shown(probe: Probe, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
 
 def test_the_headline_says_how_many_times_a_random_network() -> None:
-    assert headline(PROBE) == "kNN 0.81, 3.4 x a random network; linear probe 0.90, 3.0 x a random network"
-    blind = replace(PROBE, knn={"model": 0.81, "random": 0.0})
-    assert headline(blind).startswith("kNN 0.81, beyond a random network;")
+    assert headline(PROBE) == (
+        "kNN 0.81: 3.4 x random weights, 1.8 x untrained; linear probe 0.90: 3.0 x random weights, 1.5 x untrained"
+    )
+    blind = replace(PROBE, knn={"model": 0.81, "random": 0.0, "untrained": 0.1})
+    assert headline(blind).startswith("kNN 0.81: beyond random weights, 8.1 x untrained;")
 
 
 def test_every_figure_stands_beside_the_random_networks(
@@ -46,13 +52,13 @@ def test_every_figure_stands_beside_the_random_networks(
 ) -> None:
     lines = shown(PROBE, capsys, monkeypatch).splitlines()
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
-    assert ["nearest neighbour", "81.0%", "24.0%", "3.4 x random"] in rows
-    assert ["retrieval R@5", "95.0%", "50.0%", "1.9 x random"] in rows
-    assert ["effective rank", "20.0", "3.0", "of 64, 1 if collapsed"] in rows
-    assert ["standard deviation", "0.090", "0.010", "0.125 if spread evenly, 0 if collapsed"] in rows
+    assert ["nearest neighbour", "81.0%", "24.0%", "45.0%", "3.4 x random weights, 1.8 x untrained"] in rows
+    assert ["retrieval R@5", "95.0%", "50.0%", "60.0%", "1.9 x random weights, 1.6 x untrained"] in rows
+    assert ["effective rank", "20.0", "3.0", "4.0", "of 64, 1 if collapsed"] in rows
+    assert ["standard deviation", "0.090", "0.010", "0.020", "0.125 if spread evenly, 0 if collapsed"] in rows
     assert ["clean", "model", "80.0%", "", "", "", "", ""] in rows
     assert ["gaussian noise", "model", "80.0%", "70.0%", "65.0%", "50.0%", "40.0%", "15.0 points"] in rows
-    assert ["", "random", "20.0%", "20.0%", "15.0%", "10.0%", "10.0%", "5.0 points"] in rows
+    assert ["", "untrained", "20.0%", "20.0%", "15.0%", "10.0%", "10.0%", "5.0 points"] in rows
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_demo_writes_results_and_report(tmp_path: Path) -> None:
             values = results["arms"][arm][metric]
             assert len(values) == len(SEEDS)
             assert all(0.0 <= value <= 1.0 for value in values)
-    assert set(results["knn"]) == {"random", "pretrained"}
+    assert set(results["knn"]) == {"random", "untrained", "pretrained"}
     assert results["test_videos"] == len(
         json.loads((out / "finetune/scratch-seed0/evaluation.json").read_text())["class_names"]
     )

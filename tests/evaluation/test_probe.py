@@ -14,7 +14,7 @@ from sparsedense.evaluation import linear_probe
 from sparsedense.evaluation.inference import clip_outputs
 from sparsedense.evaluation.knn import knn_accuracy
 from sparsedense.evaluation.probe import Probe, probe
-from sparsedense.evaluation.probe_samples import random_network
+from sparsedense.evaluation.probe_samples import NUM_RANDOM, random_network
 from sparsedense.models.encoder import Encoder
 from sparsedense.models.model_file import save_model
 from sparsedense.models.recogniser import Recogniser
@@ -55,7 +55,7 @@ def _short_fits() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def whole(squares: FrameStore) -> Probe:
-    """All that a probe measures, of a model that is the random network itself."""
+    """All that a probe measures, of a model that is the untrained network itself."""
     model = random_network(tiny_recogniser(), seed=0)
     model.speed_head = tiny_recogniser().speed_head
     return probe(
@@ -67,24 +67,24 @@ def test_the_json_has_the_documented_keys(whole: Probe) -> None:
     written = json.loads(json.dumps(asdict(whole), allow_nan=False))
     assert set(written) == FIGURES | SETTINGS | {"controls", "robustness"}
     for name in FIGURES:
-        assert set(written[name]) == {"model", "random"}
+        assert set(written[name]) == {"model", "random", "untrained"}
     assert set(written["retrieval"]["model"]) == {"r1", "r5"}, "of 6 gallery videos"
     assert set(written["controls"]) == {"real", "frozen", "shuffled", "reencoded"}
     assert set(written["robustness"]) == {"clean", "gaussian_noise", "blur", "jpeg", "brightness", "frame_rate"}
-    assert set(written["robustness"]["clean"]) == {"model", "random"}
-    assert all(len(written["robustness"]["blur"][name]) == 5 for name in ("model", "random"))
+    assert set(written["robustness"]["clean"]) == {"model", "untrained"}
+    assert all(len(written["robustness"]["blur"][name]) == 5 for name in ("model", "untrained"))
     assert {name: written[name] for name in SETTINGS} == {
         "split": "test", "labels_per_class": 2, "clips_per_video": 3, "robustness_clips": 1, "gallery_videos": 6,
         "query_videos": TEST_VIDEOS, "feature_dim": 32, "seed": 0,
     }  # fmt: skip
 
 
-def test_the_random_network_is_as_good_as_itself(whole: Probe) -> None:
+def test_the_untrained_network_is_as_good_as_itself(whole: Probe) -> None:
     """Both read the same clips, with the same noise, and are judged alike."""
     for name, figures in asdict(whole).items():
         if name in FIGURES | {"robustness"}:
             pairs = figures.values() if name == "robustness" else [figures]
-            assert all(pair["model"] == pair["random"] for pair in pairs), name
+            assert all(pair["model"] == pair["untrained"] for pair in pairs), name
     assert whole.knn["model"] == whole.retrieval["model"]["r1"]
 
 
@@ -157,6 +157,34 @@ def test_nothing_of_the_caller_is_changed(squares: FrameStore) -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items()), "BatchNorm included"
 
 
+def test_random_is_the_mean_over_networks_with_default_weights(squares: FrameStore) -> None:
+    model = tiny_recogniser()
+    result = probe(model, squares, split="val", clips_per_video=2, **QUICK)
+    alone = [
+        probe(random_network(model, seed=seed, default_weights=True), squares, split="val", clips_per_video=2, **QUICK)
+        for seed in range(NUM_RANDOM)
+    ]
+    for name in ("knn", "linear", "feature_std", "effective_rank", "uniformity"):
+        values = [getattr(found, name)["model"] for found in alone]
+        assert getattr(result, name)["random"] == pytest.approx(sum(values) / NUM_RANDOM), name
+    assert len({found.feature_std["model"] for found in alone}) == NUM_RANDOM
+    r1 = [found.retrieval["model"]["r1"] for found in alone]
+    assert result.retrieval["random"]["r1"] == pytest.approx(sum(r1) / NUM_RANDOM)
+
+
+def test_default_weights_are_those_of_pytorch() -> None:
+    """PyTorch draws uniformly within 1 / sqrt(fan in); training starts from normal weights of a variance of its own."""
+    model = tiny_recogniser()
+    for default_weights in (True, False):
+        network = random_network(model, seed=0, default_weights=default_weights)
+        within = [
+            float(layer.weight.detach().abs().max()) <= layer.weight[0].numel() ** -0.5
+            for layer in network.modules()
+            if isinstance(layer, torch.nn.Conv3d)
+        ]
+        assert all(within) if default_weights else not any(within)
+
+
 def test_the_random_network_leaves_the_callers_random_numbers_alone() -> None:
     model = tiny_recogniser()
     torch.manual_seed(5)
@@ -173,6 +201,7 @@ def test_the_seed_draws_the_random_network_and_the_labels(squares: FrameStore) -
     once, again, other = (probe(model, squares, seed=seed, **options) for seed in (0, 0, 1))
     assert once == again
     assert once.feature_std["random"] != other.feature_std["random"]
+    assert once.feature_std["untrained"] != other.feature_std["untrained"]
     assert once.feature_std["model"] == other.feature_std["model"]
 
 

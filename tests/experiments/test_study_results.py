@@ -37,7 +37,10 @@ def study(*, validated: bool = True, without: set[str] | None = None) -> StudyRe
             first = {split: scores(0.1) for split in end}
             records[names[3]] = record(names[3], {"run": names[3], "first_epoch": first, "end": end})
             if probe is not None:
-                found = {"knn": {"model": 0.6 + seed / 10, "random": 0.2}, "linear": {"model": 0.8, "random": 0.3}}
+                found = {
+                    "knn": {"model": 0.6 + seed / 10, "random": 0.1, "untrained": 0.2},
+                    "linear": {"model": 0.8, "random": 0.1, "untrained": 0.3},
+                }
                 records[probe] = record(probe, found)
     records = {name: found for name, found in records.items() if name not in (without or set())}
     return collect_results(cells, records, baseline="scratch")
@@ -50,7 +53,7 @@ def test_a_run_has_a_row_for_each_moment_and_split() -> None:
     assert (row.store, row.labels_per_class, row.accuracy, row.f1) == ("store", 3, 0.9, 0.45)
     assert (row.knn, row.linear, row.seconds, row.run) == (0.7, 0.8, 2.0, "finetune/a-store-3-seed1")
     scratch = next(r for r in rows if r.arm == "scratch")
-    assert (scratch.knn, scratch.linear) == (0.2, 0.3), "from scratch it is the random network's"
+    assert (scratch.knn, scratch.linear) == (0.2, 0.3), "from scratch it is the untrained network's"
 
 
 def test_the_rows_open_as_a_table(tmp_path: Path) -> None:

@@ -85,7 +85,8 @@ def probe(position: int, seed: int) -> dict[str, object]:
     rng = np.random.default_rng((position, seed))
     knn, linear = 0.8 - 0.09 * position + 0.02 * rng.random(), 0.9 - 0.08 * position + 0.02 * rng.random()
     return {
-        "knn": {"model": knn, "random": 0.16 + 0.01 * seed}, "linear": {"model": linear, "random": 0.31},
+        "knn": {"model": knn, "random": 0.1, "untrained": 0.16 + 0.01 * seed},
+        "linear": {"model": linear, "random": 0.2, "untrained": 0.31},
         "controls": {"real": 0.82, "frozen": 0.5, "shuffled": 0.71, "reencoded": 0.81},
     }  # fmt: skip
 

@@ -31,7 +31,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert len(study.gates) == 12
     assert [len(runs) for runs in study.pretraining.values()] == [0, 5, 5]
     assert study.pretraining["speed"][0]["loss_alignment"].epochs == list(range(12))
-    assert study.knn["sparsedense"][0].keys() == {"model", "random"}
+    assert study.knn["sparsedense"][0].keys() == {"model", "random", "untrained"}
 
 
 def test_a_study_is_told_from_the_demo(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def demo(arguments: Sequence[str]) -> None:
 
 
 def probe(arguments: Sequence[str]) -> None:
-    """Measure what an encoder has learnt, beside a random network: kNN, linear probe, controls, robustness."""
+    """Measure what an encoder has learnt, beside random networks: kNN, linear probe, controls, robustness."""
 
     def command(
         model: Path,
@@ -73,7 +73,7 @@ def probe(arguments: Sequence[str]) -> None:
             robustness_clips: clips a video in that.
             controls: measure the speed head on frozen, shuffled and re-encoded clips.
             control_videos: most videos to measure them on.
-            seed: of the choice of labels, the random network, the noise and the shuffling.
+            seed: of the choice of labels, the random networks, the noise and the shuffling.
             json: print one JSON object and nothing else.
             num_workers: processes that read clips.
         """

@@ -151,7 +151,10 @@ def print_results(results: dict[str, Any], folder: Path) -> None:
             interval = f" (95 % interval {100 * difference['low']:+.1f} to {100 * difference['high']:+.1f})"
         console.print(f"pretrained - scratch, {title}: {100 * difference['mean']:+.1f} points{interval}")
     knn = results["knn"]
-    console.print(f"kNN without training: random network {knn['random']:.1%}, pretrained {knn['pretrained']:.1%}")
+    console.print(
+        f"kNN without labels: pretrained {knn['pretrained']:.1%}, untrained {knn['untrained']:.1%}, random weights of "
+        f"PyTorch's defaults {knn['random']:.1%}"
+    )
     console.print("seconds: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in results["seconds"].items()))
     console.print(f"report: {folder / 'report.html'}")
 

@@ -1,6 +1,6 @@
-"""What a representation knows, beside a random network of the same shape: the instruments of METHOD section 7.
+"""What a representation knows, beside random networks of the same shape: the instruments of METHOD section 7.
 
-Each clip is read once and goes through both networks, and its features serve kNN, linear probe, retrieval and
+Each clip is read once and goes through all networks, and its features serve kNN, linear probe, retrieval and
 statistics alike.
 
 Shapes: N videos, M clips a video, D features.
@@ -9,6 +9,7 @@ Shapes: N videos, M clips a video, D features.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,14 @@ from sparsedense.evaluation.controls import speed_controls
 from sparsedense.evaluation.inference import PartedProgress, Progress, clip_settings
 from sparsedense.evaluation.knn import knn_share_right
 from sparsedense.evaluation.linear_probe import fit_linear_probe
-from sparsedense.evaluation.probe_samples import Samples, gallery_and_queries, network_features, random_network
+from sparsedense.evaluation.probe_samples import (
+    RANDOM,
+    UNTRAINED,
+    Samples,
+    baseline_networks,
+    gallery_and_queries,
+    network_features,
+)
 from sparsedense.evaluation.representation import alignment, effective_rank, feature_std, uniformity
 from sparsedense.evaluation.retrieval import retrieval
 from sparsedense.evaluation.robustness import PASSES_PER_CLIP, Gallery
@@ -28,13 +36,17 @@ from sparsedense.evaluation.robustness import robustness as measure_robustness
 from sparsedense.models.model_file import load_model
 from sparsedense.models.recogniser import Recogniser
 
+MODEL = "model"
 NEIGHBOURS = 1  # k of kNN
 _PASSES_PER_CONTROL_VIDEO = 16  # two clips, four times, and about as long again for encoding
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Figures of a model and of a random network, under the keys `model` and `random`; shares are in 0..1.
+    """Figures of a model and of networks of its shape that have learnt nothing; shares are in 0..1.
+
+    The keys of recognition and of features are `model`, `random` (the mean of three networks with PyTorch's default
+    weights) and `untrained` (one with the weights that training starts from, which is the harder one to beat).
 
     Attributes:
         knn: accuracy of the nearest neighbour.
@@ -42,8 +54,8 @@ class Probe:
         retrieval: for each network `r1`, `r5`, ...: share of the queries with their class among the k nearest.
         controls: accuracy of the model's speed head (chance 0.5) on `real`, `frozen`, `shuffled` and `reencoded` clips;
             None where it has no speed head, no video is long enough, or they were not asked for.
-        robustness: `clean` for each network, and for each corruption and network the accuracy of the nearest neighbour
-            at five severities, from `robustness_clips` clips a video; None where not asked for.
+        robustness: `clean` for `model` and `untrained`, and for each corruption and network the accuracy of the nearest
+            neighbour at five severities, from `robustness_clips` clips a video; None where not asked for.
         effective_rank: directions that the clips' features use, 1..feature_dim.
         feature_std: spread of the L2-normalised features; 1 / sqrt(feature_dim) if even, 0 if collapsed.
         alignment: mean squared distance of two clips of a video; None for one clip a video.
@@ -55,7 +67,7 @@ class Probe:
         gallery_videos: labelled training videos that answers are taken from.
         query_videos: videos of the split.
         feature_dim: length of a feature vector.
-        seed: of the choice of labels, the random network, the noise and the shuffling.
+        seed: of the choice of labels, the random networks, the noise and the shuffling.
     """
 
     knn: dict[str, float]
@@ -106,7 +118,7 @@ def probe(
         robustness_clips: clips a video in that; each goes 31 times through each network.
         controls: whether to measure the speed head's controls.
         control_videos: most videos of the split to measure them on.
-        seed: of the choice of labels, the random network, the noise and the shuffling.
+        seed: of the choice of labels, the random networks, the noise and the shuffling.
         num_workers: processes that read clips.
         progress: called with how many passes of a clip through the networks are done, and how many there are.
 
@@ -127,7 +139,7 @@ def probe(
             len(control_ids) * _PASSES_PER_CONTROL_VIDEO,
         ],
     )
-    networks = {"model": recogniser, "random": random_network(recogniser, seed=seed)}
+    networks = {MODEL: recogniser, **baseline_networks(recogniser, seed=seed)}
     features = [
         network_features(networks, frame_store, video_ids, clips_per_video, num_workers, parts.next_part())
         for video_ids in (gallery_ids, query_ids)
@@ -135,8 +147,7 @@ def probe(
     samples = Samples(frame_store, gallery_ids, query_ids, *features)
     part = parts.next_part()
     return Probe(
-        **_recognition(samples, next(recogniser.parameters()).device),
-        **_statistics(samples),
+        **_with_mean_of_random(_recognition(samples, next(recogniser.parameters()).device) | _statistics(samples)),
         robustness=_robustness(networks, samples, robustness_clips, seed, num_workers, part) if robustness else None,
         controls=_controls(recogniser, frame_store, control_ids, seed, parts.next_part()),
         split=split,
@@ -186,12 +197,30 @@ def _statistics(samples: Samples) -> dict[str, Any]:
     }
 
 
+def _with_mean_of_random(figures: dict[str, Any]) -> dict[str, Any]:
+    """Each figure by `model`, `random` and `untrained`, where `random` is the mean over the networks of that kind."""
+    merged = {}
+    for title, of_network in figures.items():
+        if of_network is not None:
+            randoms = [figure for name, figure in of_network.items() if name.startswith(f"{RANDOM}-")]
+            of_network = {MODEL: of_network[MODEL], RANDOM: _mean(randoms), UNTRAINED: of_network[UNTRAINED]}
+        merged[title] = of_network
+    return merged
+
+
+def _mean(values: list[Any]) -> Any:  # noqa: ANN401 - numbers, or numbers by name
+    if isinstance(values[0], dict):
+        return {key: fmean(value[key] for value in values) for key in values[0]}
+    return fmean(values)
+
+
 def _robustness(
     networks: Mapping[str, Recogniser], samples: Samples, num_clips: int, seed: int, num_workers: int, part: Progress
 ) -> dict[str, dict[str, float] | dict[str, list[float]]]:
-    gallery = Gallery({name: clips.mean(dim=1) for name, clips in samples.gallery.items()}, samples.gallery_labels)
+    compared = {name: networks[name] for name in (MODEL, UNTRAINED)}  # the others are at chance long before
+    gallery = Gallery({name: samples.gallery[name].mean(dim=1) for name in compared}, samples.gallery_labels)
     measured = measure_robustness(
-        networks,
+        compared,
         samples.store,
         samples.query_ids,
         gallery,

@@ -176,7 +176,7 @@ def _make_store(folder: Path, size: DemoSize, seed: int, watch: Stopwatch) -> Fr
 
 
 def _representation_evidence(store: FrameStore, model_path: Path, clips_per_video: int, seed: int) -> dict[str, Any]:
-    """What the encoder knows before any label, beside a random network of the same shape, and controls of the speed."""
+    """What the encoder knows before any label, beside random networks of the same shape, and controls of the speed."""
     probed = probe(
         load_model(model_path),
         store,
@@ -187,7 +187,7 @@ def _representation_evidence(store: FrameStore, model_path: Path, clips_per_vide
         seed=seed,
     )
     evidence: dict[str, Any] = {
-        name: {"random": figure["random"], "pretrained": figure["model"]}
+        name: {"random": figure["random"], "untrained": figure["untrained"], "pretrained": figure["model"]}
         for name, figure in (("knn", probed.knn), ("linear", probed.linear))
     }
     if probed.controls is not None:

@@ -267,7 +267,7 @@ def _in_short(record: JobRecord) -> str:
     if "end" in results:
         return f"accuracy {results['end']['test']['accuracy']:.1%}"
     if "knn" in results:
-        return f"kNN {results['knn']['model']:.1%}, random {results['knn']['random']:.1%}"
+        return f"kNN {results['knn']['model']:.1%}, untrained {results['knn']['untrained']:.1%}"
     return "done"
 
 

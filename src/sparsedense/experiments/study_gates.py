@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sparsedense.evaluation.probe import MODEL
+from sparsedense.evaluation.probe_samples import UNTRAINED
 from sparsedense.experiments.gates import (
     Gate,
     Metrics,
@@ -49,8 +51,8 @@ def study_gates(
             gradient_gate(arm, runs),
             control_gate(arm, [probe["controls"] for probe in probes if probe["controls"]]),
             guess_gate(arm, runs),
-            knn_gate(arm, [(probe["knn"]["model"], probe["knn"]["random"]) for probe in probes]),
-            linear_gate(arm, [(probe["linear"]["model"], probe["linear"]["random"]) for probe in probes]),
+            knn_gate(arm, [(probe["knn"][MODEL], probe["knn"][UNTRAINED]) for probe in probes]),
+            linear_gate(arm, [(probe["linear"][MODEL], probe["linear"][UNTRAINED]) for probe in probes]),
             difference_gate(arm, None if summary is None else summary.difference, labels_in_words(fewest)),
         ]
     return gates

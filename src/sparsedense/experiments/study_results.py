@@ -12,13 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sparsedense.evaluation.probe_samples import UNTRAINED
 from sparsedense.experiments.job_records import JobRecord
 from sparsedense.experiments.significance import holm, mean_interval, paired_difference
 from sparsedense.experiments.study_jobs import Cell
 
 MOMENTS = ("first_epoch", "end")
 CHOICE_SPLIT, FIGURE_SPLIT = "val", "test"
-RANDOM = "random"
 _SCHEMA = pa.schema(
     [
         pa.field("arm", pa.string(), nullable=False),
@@ -46,7 +46,7 @@ class Row:
         moment: `first_epoch` or `end` of the fine-tuning.
         accuracy, f1: of the videos, in 0..1.
         knn, linear: of the weights that the run started from, before any label; None where they were not probed. A run
-            from scratch has those of the random network.
+            from scratch has those of the untrained network.
         seconds: of training and evaluating the run.
         run: its folder.
     """
@@ -140,14 +140,14 @@ def _rows(cell: Cell, cells: Sequence[Cell], records: Mapping[str, JobRecord]) -
 
 
 def _probed(cell: Cell, cells: Sequence[Cell], records: Mapping[str, JobRecord]) -> tuple[float | None, float | None]:
-    """KNN and linear probe of the weights that a run starts from; from scratch, those of the random network."""
+    """KNN and linear probe of the weights that a run starts from; from scratch, those of the untrained network."""
     same = [other for other in cells if (other.store, other.seed) == (cell.store, cell.seed)]
     from_scratch = cell.probe is None and cell.pretrain is None
     candidates = [other.probe for other in same] if from_scratch else [cell.probe]
     found = next((records[name].results for name in candidates if name is not None and name in records), None)
     if found is None:
         return None, None
-    which = RANDOM if from_scratch else "model"
+    which = UNTRAINED if from_scratch else "model"
     return found["knn"][which], found["linear"][which]
 
 

@@ -37,7 +37,7 @@ PALETTE = {
     "crimson": "#b3203a",
     "olive": "#59690a",
 }
-_ARM_COLOURS = {"scratch": "scratch", "random": "scratch", "pretrained": "pretrained"}
+_ARM_COLOURS = {"scratch": "scratch", "random": "scratch", "untrained": "scratch", "pretrained": "pretrained"}
 _FURTHER_ARMS = ("consistency", "classification", "speed")
 _STUDY_ARMS = (
     "pretrained", "speed", "consistency", "violet", "classification", "teal", "crimson", "olive", "accent",

@@ -112,8 +112,8 @@ def _tiles(comparison: Comparison, chance: float | None) -> list[Tile]:
         if "accuracy" in arm.scores
     ]
     knn = comparison.knn
-    if "random" in knn and "pretrained" in knn:
-        note = f"{percent(knn['random'])} before pretraining"
+    if "untrained" in knn and "pretrained" in knn:
+        note = f"{percent(knn['untrained'])} before pretraining"
         tiles.append(Tile(percent(knn["pretrained"]), "nearest neighbour after pretraining", note))
     if chance is not None:
         tiles.append(Tile(percent(chance), "guessing"))

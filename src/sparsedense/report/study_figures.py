@@ -52,7 +52,7 @@ def efficiency_pictures(study: Study) -> list[Picture]:
 
 
 def probe_pictures(study: Study) -> list[Picture]:
-    """KNN and linear probe of every arm's encoder beside a random network, each run a circle."""
+    """KNN and linear probe of every arm's encoder beside an untrained network, each run a circle."""
     found = (
         ("knn", study.knn, "Nearest labelled video by frozen features"),
         ("linear", study.linear, "Linear classifier on frozen features"),
@@ -131,7 +131,7 @@ def _draw_dots(study: Study, points: Mapping[str, list[_Point]], moment: str, ti
 
 def _draw_probe(study: Study, name: str, probes: Mapping[str, Sequence[Mapping[str, float]]], caption: str) -> Picture:
     values = {arm: [probe["model"] for probe in found] for arm, found in probes.items() if found}
-    values["random weights"] = [probe["random"] for found in probes.values() for probe in found]
+    values["random weights"] = [probe["untrained"] for found in probes.values() for probe in found]
     colours = study_colours(study.arms, study.baseline) | {"random weights": "scratch"}
     values = dict(sorted(values.items(), key=lambda item: -fmean(item[1])))
     with drawing(5.6, 0.9 + 0.36 * len(values)) as figure:

@@ -4,7 +4,12 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-_ARM_NAMES = {"scratch": "random weights", "pretrained": "pretrained weights", "random": "random weights"}
+_ARM_NAMES = {
+    "scratch": "random weights",
+    "pretrained": "pretrained weights",
+    "random": "PyTorch's default weights",
+    "untrained": "random weights",
+}
 
 
 def percent(fraction: float, *, digits: int = 1) -> str:
