@@ -237,4 +237,4 @@ def test_a_probe_for_people_is_a_table(pretrained: TrainingRun, squares_path: Pa
     assert main([*command, *PROBE_QUICKLY]) == 0
     shown = capsys.readouterr().out
     assert "3 videos of the split val" in " ".join(shown.split())
-    assert all(name in shown for name in ("a random network", "nearest neighbour", "linear probe", "effective rank"))
+    assert all(name in shown for name in ("random weights", "nearest neighbour", "linear probe", "effective rank"))
