@@ -124,7 +124,7 @@ def test_a_window_is_cut_out_of_the_frames(data: st.DataObject, codec: str, jpeg
     "box", [CropBox(-1, 0, 4, 4), CropBox(0, 0, 49, 4), CropBox(40, 0, 9, 4), CropBox(0, 61, 4, 4)]
 )
 def test_a_window_that_leaves_the_frame_is_an_error(box: CropBox, store: FrameStore) -> None:
-    with pytest.raises(IndexError, match=r"does not lie in the frames of video \d+, 48 x 64"):
+    with pytest.raises(IndexError, match=r"does not lie in the frames, 48 x 64, of walk/1\.mp4 \(video \d+\)"):
         store.read(store.paths.index("walk/1.mp4"), np.array([0]), window=box)
 
 
