@@ -40,10 +40,8 @@ def reference(frames_THWC: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
                 rows[target, place] = max(0.0, 1 - abs(place - centre) / support)
         return rows / rows.sum(axis=1, keepdims=True)
 
-    resized: NDArray[np.float64] = np.einsum(
-        "yh,xw,thwc->tyxc", weights(height), weights(width), frames_THWC.astype(np.float64)
-    )
-    return resized
+    resized = np.einsum("yh,xw,thwc->tyxc", weights(height), weights(width), frames_THWC.astype(np.float64))
+    return np.asarray(resized, dtype=np.float64)
 
 
 def pixels(num_frames: int, height: int, width: int, seed: int) -> NDArray[np.uint8]:

@@ -51,12 +51,12 @@ def prepare(arguments: Sequence[str]) -> int:
 def merge(arguments: Sequence[str]) -> None:
     """Put stores together: the parts of `prepare --shard`, or stores of several sources."""
 
-    def command(stores: list[str], out: Path, overwrite: bool = False) -> None:
+    def command(stores: list[str], out: str, overwrite: bool = False) -> None:
         """Put stores together without decoding; the parts of one source, in any order, become the store of one run.
 
         Args:
             stores: folders that `prepare` made.
-            out: folder of the store to make.
+            out: folder of the store to make, or a URL to put it to.
             overwrite: replace a store that exists.
         """
         from sparsedense.data.preparation.merge import merge_stores

@@ -8,7 +8,7 @@ order it is made. Shapes: B videos, C = 3, T frames, H = W = the clip's size in 
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, NotRequired, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from sparsedense.data.augment import AugmentConfig, CropBox, random_crop_box
 from sparsedense.data.clip_config import ClipConfig
 from sparsedense.data.sampling import ClipViews, FrameIndices, random_views
 from sparsedense.data.store import FrameStore
+
+Batch = TypeVar("Batch")
 
 
 class Draw(NamedTuple):
@@ -106,7 +108,8 @@ class TrainingClips(Dataset[ClipBatch]):
         """The clips of some draws, each frame decoded, cut and resized into its place in the batch."""
         plans = [self.plan(draw) for draw in draws]
         batch = self.empty_batch(plans)
-        views = [batch["dense"].unflatten(0, (len(plans), -1))]
+        dense = batch["dense"]
+        views = [dense.view(len(plans), -1, *dense.shape[1:])]
         if "sparse" in batch:
             views.append(batch["sparse"][:, None])
         for number, plan in enumerate(plans):
@@ -165,12 +168,12 @@ def _empty_clips(*shape_BTHWC: int) -> Tensor:
         clips_BTHWC = torch.empty(shape_BTHWC, dtype=torch.uint8)
     else:
         # In a worker the shared memory that the batch travels in, as torch's own collation takes it: one copy fewer.
-        storage = torch.UntypedStorage._new_shared(math.prod(shape_BTHWC), device="cpu")
-        clips_BTHWC = torch.empty(0, dtype=torch.uint8).set_(storage, 0, shape_BTHWC)
+        storage = torch.UntypedStorage._new_shared(math.prod(shape_BTHWC), device="cpu")  # type: ignore[no-untyped-call]
+        clips_BTHWC = torch.empty(0, dtype=torch.uint8).set_(storage).view(shape_BTHWC)
     return clips_BTHWC.permute(0, 4, 1, 2, 3)
 
 
-def as_it_is(batch: ClipBatch) -> ClipBatch:
+def as_it_is(batch: Batch) -> Batch:
     """In place of a collation, where the data set makes whole batches."""
     return batch
 

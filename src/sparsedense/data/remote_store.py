@@ -9,9 +9,10 @@ from multiprocessing.context import get_spawning_popen
 from pathlib import Path
 
 from sparsedense.data.errors import StoreError
-from sparsedense.data.file_cache import FileCache
+from sparsedense.data.file_cache import DEFAULT_CACHE, FileCache
+from sparsedense.data.frame_reading import MappedShard
 from sparsedense.data.manifest import shard_index_path, shard_path
-from sparsedense.data.store import FrameStore, MappedShard
+from sparsedense.data.store import FrameStore
 from sparsedense.data.video_columns import VideoColumns
 from sparsedense.video.url import is_url
 
@@ -85,7 +86,7 @@ def open_store(store: str | Path, *, cache: str | Path | None = None, cache_byte
         StoreError: there is no store, or it cannot be read.
     """
     if isinstance(store, str) and is_url(store):
-        folder = Path.home() / ".cache" / "sparsedense" if cache is None else Path(cache)
+        folder = DEFAULT_CACHE if cache is None else Path(cache)
         return RemoteStore(store, cache=folder, cache_bytes=cache_bytes)
     return FrameStore(store)
 
