@@ -25,7 +25,8 @@ def prepare(arguments: Sequence[str]) -> int:
     from sparsedense.data.prepare import prepare as prepare_store
     from sparsedense.progress import progress_bar
 
-    values = parse_function(prepare_store, "prepare", arguments, skip={"max_shard_bytes", "progress"})
+    skip = {"max_shard_bytes", "progress"}
+    values = parse_function(prepare_store, "prepare", arguments, skip=skip, out_may_be_url=True)
     latest: list[PrepareProgress] = []
 
     def note() -> str:
@@ -63,7 +64,11 @@ def merge(arguments: Sequence[str]) -> None:
 
         print_prepared(merge_stores(stores, out, overwrite=overwrite))
 
-    command(**parse_function(command, "merge", arguments, several=("stores", "folders that `prepare` made")))
+    command(
+        **parse_function(
+            command, "merge", arguments, several=("stores", "folders that `prepare` made"), out_may_be_url=True
+        )
+    )
 
 
 def inspect(arguments: Sequence[str]) -> None:

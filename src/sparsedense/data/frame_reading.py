@@ -65,9 +65,9 @@ class StoredVideo:
         if (box.height, box.width) == self.frame_size:
             self._decode_whole(indices, frames)
             return frames
-        for (first, *others), frame in self._each_once(indices):
-            frames[first] = cut(frame, box)
-            frames[others] = frames[first]
+        for (first, *others), (window,) in self._each_once(indices, [box]):
+            frames[first] = window
+            frames[others] = window
         return frames
 
     def write_clips(
@@ -80,37 +80,44 @@ class StoredVideo:
             ValueError: a frame is damaged.
         """
         clip_length, size = targets_VTHWC[0].shape[:2]
-        large: dict[int, NDArray[np.uint8]] = {}
-        for clip, box in enumerate(boxes):
+        for box in boxes:
             self._check(box)
-            if needs_antialias(box.height, box.width, size):
-                large[clip] = np.empty((clip_length, box.height, box.width, 3), dtype=np.uint8)
-        for places, frame in self._each_once(indices_VT.reshape(-1)):
-            for clip, position in (divmod(place, clip_length) for place in places):
-                window = cut(frame, boxes[clip])
+        # Where to put the windows of each clip: into the clip, or beside it, to be resized together.
+        large = {
+            clip: np.empty((clip_length, box.height, box.width, 3), dtype=np.uint8)
+            for clip, box in enumerate(boxes)
+            if needs_antialias(box.height, box.width, size)
+        }
+        places = [(clip, target) for clip, targets in enumerate(targets_VTHWC) for target in targets]
+        for wanted, windows in self._each_once(indices_VT.reshape(-1), boxes):
+            for place in wanted:
+                clip, target = places[place]
                 if clip in large:
-                    large[clip][position] = window
+                    large[clip][place % clip_length] = windows[clip]
                 else:
-                    resize_plainly(window, targets_VTHWC[clip][position])
+                    resize_plainly(windows[clip], target)
         for clip, windows_THWC in large.items():
             resized = resize_frames(torch.from_numpy(windows_THWC).permute(3, 0, 1, 2), size)
             targets_VTHWC[clip][:] = resized.permute(1, 2, 3, 0).numpy()
 
-    def _each_once(self, indices: NDArray[np.int64]) -> Iterator[tuple[list[int], Frame]]:
-        """Each different frame, with the places where it is wanted; the next one may overwrite it."""
+    def _each_once(
+        self, indices: NDArray[np.int64], boxes: Sequence[CropBox]
+    ) -> Iterator[tuple[list[int], Sequence[Frame]]]:
+        """Windows of each different frame, with the places where it is wanted; the next one may overwrite them."""
         places: dict[int, list[int]] = {}
         for place, index in enumerate(indices.tolist()):
             places.setdefault(index, []).append(place)
         if self._codec == "raw":
             video = self._raw_video()
             for index, wanted in places.items():
-                yield wanted, video[index]
+                yield wanted, [cut(video[index], box) for box in boxes]
             return
         frame = np.empty((*self.frame_size, 3), dtype=np.uint8)
+        windows = [cut(frame, box) for box in boxes]
         stored = self.stored_bytes(np.fromiter(places, dtype=np.int64, count=len(places)))
         for data, wanted in zip(stored, places.values(), strict=True):
             simplejpeg.decode_jpeg(data, "RGB", buffer=frame)
-            yield wanted, frame
+            yield wanted, windows
 
     def _decode_whole(self, indices: NDArray[np.int64], frames: NDArray[np.uint8]) -> None:
         """Whole JPEG frames, each decoded into its place."""

@@ -183,11 +183,15 @@ def files_below(url: str) -> list[str]:
 
     def find(system: FileSystem, path: str) -> list[str]:
         system.invalidate_cache()
-        flat = url.partition("://")[0].lower() in _FLAT_SCHEMES
-        names = system.find(path) if flat else _walked(system, path)
+        names = system.find(path) if is_in_object_store(url) else _walked(system, path)
         return [system.unstrip_protocol(name) for name in names]
 
     return [found for found in with_retries(url, find) if not found.endswith("/") and found != url]
+
+
+def is_in_object_store(url: str) -> bool:
+    """Whether it is in a bucket, where folders are but parts of names, and a file appears whole."""
+    return url.partition("://")[0].lower() in _FLAT_SCHEMES
 
 
 def _walked(system: FileSystem, path: str) -> list[str]:

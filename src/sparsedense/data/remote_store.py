@@ -45,6 +45,11 @@ class RemoteStore(FrameStore):
             _refresh(self._files)
         super().__init__(self._files.folder, columns=columns)
 
+    @property
+    def name(self) -> str:
+        """Last part of the URL."""
+        return self.url.rstrip("/").rpartition("/")[2]
+
     def __reduce__(self) -> tuple[Callable[..., FrameStore], tuple[str | Path]]:
         columns = None if get_spawning_popen() is None else self._columns
         opened = partial(RemoteStore, cache=self._cache_folder, cache_bytes=self._cache_bytes, columns=columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparsedense.data.remote_files import FileSystem, look_at_url, with_retries
+from sparsedense.data.remote_files import FileSystem, is_in_object_store, look_at_url, with_retries
 
 
 def upload(path: Path, url: str) -> str:
@@ -19,7 +19,8 @@ def upload(path: Path, url: str) -> str:
     """
 
     def put(system: FileSystem, place: str) -> None:
-        system.makedirs(place.rpartition("/")[0], exist_ok=True)  # nothing to do on an object store
+        if not is_in_object_store(url):  # there it would make the bucket
+            system.makedirs(place.rpartition("/")[0], exist_ok=True)
         system.put_file(str(path), place)
 
     with_retries(url, put, doing="written")

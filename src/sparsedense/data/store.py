@@ -77,6 +77,11 @@ class FrameStore:
     def __repr__(self) -> str:
         return f"FrameStore({str(self.path)!r}: {self.info.num_videos} videos, {len(self.class_names)} classes)"
 
+    @property
+    def name(self) -> str:
+        """Last part of where it lies."""
+        return self.path.name
+
     @cached_property
     def manifest(self) -> pa.Table:
         """The table of source files, with all columns."""

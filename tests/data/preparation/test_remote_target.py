@@ -40,14 +40,14 @@ def _fast_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def objects() -> Iterator[Any]:
-    with serve_objects("bucket") as objects:
+    with serve_objects("made") as objects:
         yield objects
 
 
 @pytest.fixture
 def url(objects: Any, request: pytest.FixtureRequest) -> str:
     """A place of this test's own."""
-    return f"s3://bucket/{abs(hash(request.node.nodeid))}/store"
+    return f"s3://made/{abs(hash(request.node.nodeid))}/store"
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_killed_at_any_step_what_is_at_the_url_is_a_whole_store_or_none_and_the_
     prepared(source, after, tmp_path)
     lengths = {path: sorted(row.num_frames for row in read_rows(path)) for path in (before, after)}
     for step in range(100):
-        url, cache = f"s3://bucket/killed/{step}", tmp_path / f"cache{step}"
+        url, cache = f"s3://made/killed/{step}", tmp_path / f"cache{step}"
         shutil.rmtree(source)
         shutil.copytree(tmp_path / "old", source)
         prepared(source, url, cache)
