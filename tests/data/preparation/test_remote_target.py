@@ -17,6 +17,7 @@ from sparsedense.data import remote_files
 from sparsedense.data.errors import StoreError
 from sparsedense.data.manifest import read_rows
 from sparsedense.data.preparation import remote_target
+from sparsedense.data.preparation import run as prepare_run
 from sparsedense.data.preparation.merge import merge_stores
 from sparsedense.data.prepare import PrepareSummary, prepare
 from sparsedense.data.remote_store import open_store
@@ -150,7 +151,37 @@ def killed_at(step: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return count
 
 
-def test_killed_at_any_step_what_is_at_the_url_is_a_whole_store_or_none_and_the_next_run_goes_on(
+def test_a_run_killed_at_any_step_leaves_no_store_and_the_next_one_goes_on(
+    source: Path, objects: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare_run, "COMMIT_SECONDS", 0.0)  # so that shards leave as soon as they can
+    prepared(source, tmp_path / "store", tmp_path)
+    for step in range(100):
+        url, cache = f"s3://made/new/{step}", tmp_path / f"cache{step}"
+        with monkeypatch.context() as patch:
+            killed_at(step, patch)
+            try:
+                prepared(source, url, cache)
+                break
+            except Killed:
+                pass
+        if objects.exists(f"{url}/store.json"):
+            assert frames_of(url, tmp_path / "read") == frames_of((tmp_path / "store").as_uri(), tmp_path / "read")
+        assert prepared(source, url, cache).resumed or objects.exists(f"{url}/store.json")
+        assert objects_of(objects, url) == files_of(tmp_path / "store"), step
+    assert step > 8, "shards, manifest and the others are steps of their own"
+
+
+def test_this_machine_need_not_hold_all_shards(
+    source: Path, url: str, objects: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare_run, "COMMIT_SECONDS", 0.0)
+    held = []
+    prepared(source, url, tmp_path, progress=lambda _state: held.append(len(list(tmp_path.rglob("*.tar")))))
+    assert max(held) <= 2 < len([name for name in objects_of(objects, url) if name.endswith(".tar")])
+
+
+def test_an_update_killed_at_any_step_leaves_the_old_store_or_the_new_one_or_none(
     source: Path, objects: Any, tmp_path: Path
 ) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
@@ -159,9 +190,9 @@ def test_killed_at_any_step_what_is_at_the_url_is_a_whole_store_or_none_and_the_
     change(source)
     shutil.copytree(before, after)
     prepared(source, after, tmp_path)
-    lengths = {path: sorted(row.num_frames for row in read_rows(path)) for path in (before, after)}
+    lengths = [sorted(row.num_frames for row in read_rows(path)) for path in (before, after)]
     for step in range(100):
-        url, cache = f"s3://made/killed/{step}", tmp_path / f"cache{step}"
+        url, cache = f"s3://made/changed/{step}", tmp_path / f"cache{step}"
         shutil.rmtree(source)
         shutil.copytree(tmp_path / "old", source)
         prepared(source, url, cache)
@@ -174,7 +205,9 @@ def test_killed_at_any_step_what_is_at_the_url_is_a_whole_store_or_none_and_the_
             except Killed:
                 pass
         if objects.exists(f"{url}/store.json"):
-            assert sorted(map(len, frames_of(url, tmp_path / "read"))) in lengths.values()
+            frames = frames_of(url, tmp_path / "read")
+            assert sorted(map(len, frames)) in lengths
+            assert all(numbers == list(range(len(numbers))) for numbers in frames)
         prepared(source, url, cache)
         assert objects_of(objects, url) == files_of(after), step
     assert step > 8, "shards, manifest and the others are steps of their own"

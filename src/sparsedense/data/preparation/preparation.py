@@ -156,6 +156,7 @@ class Preparation:
             frame_format=self._arguments.frame_format,
             settings=self._settings,
             first_shard=0 if stored is None else stored.info.num_shards,
+            ship=target.ship,
         )
         run.run()
         rows, files = merged_rows(plan, run.entries, stored)

@@ -4,8 +4,9 @@ CACHE/made-HASH/store              what is small of the store at the URL, and sh
 CACHE/made-HASH/store/upload.json  what is to be put to the URL; where it exists, this was not finished
 CACHE/made-HASH/.store.partial/    as with a store in a folder
 
-Object stores neither move folders nor lock. So shards come first and `store.json` last, each file at once. Where a
-shard that is there changes, `store.json` goes first: who opens the store meanwhile is told that there is none.
+Object stores neither move folders nor lock. So shards come first, as soon as they are finished, and `store.json` last,
+each file at once. Where a shard that is there changes, `store.json` goes first: who opens the store meanwhile is told
+that there is none.
 """
 
 from __future__ import annotations
@@ -83,6 +84,19 @@ class RemoteTarget(StoreTarget):
         self._plan_upload(self.partial, sorted(name for name in names if _is_of_store(name)))
         super().publish()
         self._put()
+
+    def ship(self, number: int) -> None:
+        """Put a finished shard to the URL before the store is complete, so that this machine need not hold all.
+
+        One that would replace a shard of the store that is there waits until the end.
+        """
+        if self.exists and number < _num_shards(self.out):
+            return
+        for name in (_shard_name(number), _index_name(number)):
+            local = self.partial / name
+            if local.exists():
+                upload(local, self._at(name))
+                local.unlink()
 
     def fetch_shard(self, number: int) -> None:
         """Copy a shard to this machine, to be changed."""

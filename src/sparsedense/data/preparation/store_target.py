@@ -112,6 +112,9 @@ class StoreTarget:
         """Whether a shard of the store is in `out`."""
         return shard_path(self.out, number).exists()
 
+    def ship(self, number: int) -> None:
+        """Take a finished shard of the store to come to where it will be; in a folder it is there."""
+
     def replace_sources(self, files: Sequence[SourceFile]) -> None:
         """Write what is known of the source files of the store that is there."""
         write_source_files(self.out, files)
