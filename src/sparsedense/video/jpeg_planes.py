@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import av
-import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
@@ -98,12 +97,16 @@ def _even_sides(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = plane.shape
     if height % 2 == 0 and width % 2 == 0:
         return plane
+    import cv2  # here and below: who only decodes needs it not, and it is slow to import
+
     even = cv2.copyMakeBorder(plane, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
     return np.asarray(even, dtype=np.uint8)
 
 
 def _halved(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Means of 2 x 2 pixels of a plane with even sides, halves rounded up."""
+    import cv2
+
     height, width = plane.shape
     # OpenCV has a kernel for just this; it takes a tenth of the time of numpy's sums.
     halved = cv2.resize(plane, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
