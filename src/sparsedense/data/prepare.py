@@ -78,7 +78,7 @@ def prepare(
         workers: number of decoding processes; None takes one a core, 0 decodes in this process, which a broken file
             may then crash.
         executor: "processes" of this machine, or "ray" for those of a Ray cluster, all of whose nodes must see the
-            source and `out` under the same paths; there, `workers` has no meaning.
+            source and `out` (of a store at a URL, `cache`) under the same paths; there, `workers` has no meaning.
         stall_seconds: a file whose decoder gives no frame for so long is given up.
         overwrite: make a store that exists anew.
         cache: folder for what is made of a store at a URL until it is there; `~/.cache/sparsedense` if not given.
