@@ -115,7 +115,7 @@ class StoredVideo:
             self._check(box)
         # Where to put the windows of each clip: into the clip, or beside it, to be resized together.
         large = {
-            clip: np.empty((clip_length, box.height, box.width, 3), dtype=np.uint8)
+            clip: empty_frames(clip_length, box.height, box.width, 3)
             for clip, box in enumerate(boxes)
             if needs_antialias(box.height, box.width, size)
         }

@@ -103,7 +103,9 @@ class RemoteTarget(StoreTarget):
         for path in (shard_path(self.out, number), shard_index_path(self.out, number)):
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                download(self._at(path.relative_to(self.out).as_posix()), path)
+                arriving = path.with_name(f".{path.name}.partial")  # a killed run leaves no half of a shard
+                download(self._at(path.relative_to(self.out).as_posix()), arriving)
+                arriving.replace(path)
 
     def replace_sources(self, files: Sequence[SourceFile]) -> None:
         """Write what is known of the source files, here and there."""
