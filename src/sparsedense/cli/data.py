@@ -56,7 +56,7 @@ def merge(arguments: Sequence[str]) -> None:
         """Put stores together without decoding; the parts of one source, in any order, become the store of one run.
 
         Args:
-            stores: folders that `prepare` made.
+            stores: folders that `prepare` made, or their URLs.
             out: folder of the store to make, or a URL to put it to.
             overwrite: replace a store that exists.
         """
@@ -64,11 +64,8 @@ def merge(arguments: Sequence[str]) -> None:
 
         print_prepared(merge_stores(stores, out, overwrite=overwrite))
 
-    command(
-        **parse_function(
-            command, "merge", arguments, several=("stores", "folders that `prepare` made"), out_may_be_url=True
-        )
-    )
+    several = ("stores", "folders that `prepare` made, or their URLs")
+    command(**parse_function(command, "merge", arguments, several=several, out_may_be_url=True))
 
 
 def inspect(arguments: Sequence[str]) -> None:

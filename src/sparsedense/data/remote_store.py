@@ -12,6 +12,7 @@ from sparsedense.data.errors import StoreError
 from sparsedense.data.file_cache import DEFAULT_CACHE, FileCache
 from sparsedense.data.frame_reading import MappedShard
 from sparsedense.data.manifest import shard_index_path, shard_path
+from sparsedense.data.remote_files import is_file
 from sparsedense.data.store import FrameStore
 from sparsedense.data.video_columns import VideoColumns
 from sparsedense.video.url import is_url
@@ -64,6 +65,18 @@ class RemoteStore(FrameStore):
         for number in numbers:
             for path in (shard_index_path(self.path, number), shard_path(self.path, number)):
                 self._files.fetch(path.relative_to(self.path).as_posix())
+
+    def fetch_all(self) -> Path:
+        """Copy the whole store; returns the folder of the copy.
+
+        Raises:
+            StoreError: a file cannot be read.
+        """
+        self.fetch_shards(range(self.info.num_shards))
+        self._files.fetch("sources.parquet")
+        if is_file(f"{self._files.url}/missing.txt"):
+            self._files.fetch("missing.txt")
+        return self.path
 
     def _map_shard(self, number: int) -> MappedShard:
         for _ in range(_REMOVED_MEANWHILE_MOST):

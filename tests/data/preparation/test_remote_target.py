@@ -124,8 +124,8 @@ def test_shards_that_a_smaller_store_no_longer_has_are_removed(
     assert objects_of(objects, url) == files_of(tmp_path / "store")
 
 
-def test_parts_are_merged_to_a_url(source: Path, url: str, objects: Any, tmp_path: Path) -> None:
-    parts = [tmp_path / f"part{number}" for number in (1, 2)]
+def test_parts_at_urls_are_merged_to_a_url(source: Path, url: str, objects: Any, tmp_path: Path) -> None:
+    parts: list[str | Path] = [tmp_path / "part1", f"{url}-part2"]
     for number, part in enumerate(parts, start=1):
         prepared(source, part, tmp_path, shard=f"{number}/2")
     merge_stores(parts, url, cache=tmp_path / "cache")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsedense.data.errors import StoreError
+from sparsedense.data.file_cache import DEFAULT_CACHE
 from sparsedense.data.listing import counted
 from sparsedense.data.locations import file_name
 from sparsedense.data.manifest import ManifestRow
@@ -27,6 +28,7 @@ from sparsedense.data.preparation.summary import PrepareSummary, summary_of
 from sparsedense.data.preparation.update import StoredRows, read_stored
 from sparsedense.data.shards import ShardWriter, sample_metadata
 from sparsedense.data.splits import cut_groups, shown
+from sparsedense.video.url import is_url
 
 _FORMAT = ("codec", "short_side", "quality", "min_frames")
 
@@ -42,12 +44,12 @@ def merge_stores(
     """Put stores together.
 
     Args:
-        stores: folders of stores with the same frame format: all parts of one source, in any order, or stores of whole
-            sources, whose videos follow each other.
+        stores: folders or URLs of stores with the same frame format: all parts of one source, in any order, or stores
+            of whole sources, whose videos follow each other.
         out: folder or URL of the store to make.
         overwrite: replace a store that exists.
         max_shard_bytes: size at which a new shard begins; None takes that of the first store.
-        cache: folder for what is made of a store at a URL, as in `prepare`.
+        cache: folder for copies of stores at URLs, and for what is made of one; `~/.cache/sparsedense` if not given.
 
     Raises:
         StoreError: a part is missing or there twice, the stores do not go together, or `out` exists or cannot be
@@ -55,9 +57,9 @@ def merge_stores(
         FileExistsError: another process makes this store.
     """
     start = time.perf_counter()
-    paths = [Path(store) for store in stores]
-    if len(paths) < 2:
-        raise StoreError(f"{counted(len(paths), 'store')} given; at least two are needed")
+    if len(stores) < 2:
+        raise StoreError(f"{counted(len(stores), 'store')} given; at least two are needed")
+    paths = [_on_this_machine(store, cache) for store in stores]
     target = target_at(out, cache=cache)
     with target.held():
         if target.exists and not overwrite:
@@ -77,6 +79,14 @@ def merge_stores(
         target.publish()
     summary = summary_of(target.name, info, rows)
     return replace(summary, seconds=time.perf_counter() - start, changed=True)
+
+
+def _on_this_machine(store: str | Path, cache: str | Path | None) -> Path:
+    if not isinstance(store, str) or not is_url(store):
+        return Path(store)
+    from sparsedense.data.remote_store import RemoteStore  # here: it brings torch, which takes seconds
+
+    return RemoteStore(store, cache=DEFAULT_CACHE if cache is None else cache).fetch_all()
 
 
 def _check_format(paths: Sequence[Path], found: Sequence[StoredRows]) -> None:
