@@ -4,9 +4,12 @@
     python benchmarks/loading.py --videos 3 --frames 120 --rounds 2      # to try it
 
 A pair is a sparse and a dense clip of 16 frames of one video, with a short side of 128 pixels. All read the same clips
-of the same videos, and give them in the same size, in one process; the JPEG frames that webdataset streams are those
-of the store. Each round lets all read all videos once, one after the other; ratios are medians over rounds, so that
-what else the machine does disturbs all alike. The files are in the page cache.
+of the same videos, and give them in the same size, in one process; the JPEG frames that webdataset and LitData stream
+are those of the store. The last target is that of the whole loader (clips of 112 pixels, cropped and resized, in a
+batch) beside the JPEG decoder alone on the frames that it needs. Each round lets all read all videos once, one after
+the other; ratios are medians over rounds, so that what else the machine does disturbs all alike. The files are in the
+page cache. LitData is there twice: with a leaf a frame, and with the frames of a video in one array and an offset table
+of our own beside it, which is what our store is; that one has no target.
 """
 
 from __future__ import annotations
@@ -25,9 +28,13 @@ from statistics import median
 
 import cv2
 import numpy as np
+import simplejpeg
 import torch
 
 from footage import film
+from sparsedense.data.augment import AugmentConfig
+from sparsedense.data.clip_config import ClipConfig
+from sparsedense.data.loader import DrawSampler, TrainingClips, training_loader
 from sparsedense.data.prepare import prepare
 from sparsedense.data.sampling import random_views
 from sparsedense.data.store import FrameStore
@@ -37,22 +44,63 @@ from video_readers import (
     Reader,
     decode_pil,
     decode_simplejpeg,
+    litdata_pairs,
     video_readers,
     webdataset_pairs,
+    write_litdata,
 )
 
 LENGTH, SKIP_RATIO, SHORT_SIDE = 16, 4.0, 128
 STORES = ("store, jpeg", "store, raw")
 ORDERED = "OpenCV, in order"
+LOADER, DECODER = "loader, jpeg", "JPEG decoder alone"
+LITDATA = "LitData, a leaf a frame"
 # What must hold: the ratio of the store to the best of these ways.
 TARGETS: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("store, jpeg", (ORDERED,), 8.0),
     ("store, raw", (ORDERED,), 50.0),
     ("store, jpeg", ("PyAV", "decord2", "torchcodec"), 5.0),
-    ("store, jpeg", ("webdataset",), 1.5),
+    ("store, jpeg", ("webdataset", LITDATA), 1.5),
+    ("loader, jpeg", (DECODER,), 0.7),
 )
 MOST_DIFFERENCE = 16.0  # mean of absolute differences in levels; the scalers differ, the frames must not
 Round = Callable[[], list[Frames]]
+UNLIKE = (LOADER, DECODER)  # these give clips of another size, or none
+
+
+class LoaderRounds:
+    """The whole loader, and the decoder alone on the frames that it needs."""
+
+    def __init__(self, store: FrameStore) -> None:
+        self._dataset = TrainingClips(store, ClipConfig(), AugmentConfig(), seed=0)
+        videos = store.videos()
+        self._sampler = DrawSampler(videos, draws_per_epoch=len(videos), seed=0)
+        self._stored: list[Frames] = []
+        height, width = np.max([store.frame_size(video) for video in videos.tolist()], axis=0)
+        self._buffer = np.empty(3 * height * width, dtype=np.uint8)
+
+    def begin(self, number: int) -> None:
+        """Choose the clips of a round."""
+        self._sampler.set_epoch(number)
+        plans = [self._dataset.plan(draw) for draw in self._sampler]
+        self._stored = [
+            frame
+            for plan in plans
+            for frame in self._dataset.store.stored_bytes(plan.video_id, np.unique(self._dataset.wanted(plan)))
+        ]
+
+    def load(self) -> list[Frames]:
+        """Batches of 8 videos."""
+        return [
+            batch["dense"].numpy()
+            for batch in training_loader(self._dataset, self._sampler, batch_size=8, num_workers=0)
+        ]
+
+    def decode(self) -> list[Frames]:
+        """The decoder as it comes, into memory that is warm."""
+        for stored in self._stored:
+            simplejpeg.decode_jpeg(stored, "RGB", buffer=self._buffer)
+        return []
 
 
 class Pairs:
@@ -72,7 +120,9 @@ class Pairs:
         return np.unique(np.concatenate([views.sparse, views.dense[0]]))
 
 
-def ways(stores: dict[str, FrameStore], originals: list[Path], pairs: Pairs) -> dict[str, Round]:
+def ways(
+    stores: dict[str, FrameStore], originals: list[Path], pairs: Pairs, loader: LoaderRounds, work: Path
+) -> dict[str, Round]:
     """Everyone's way to read all videos once."""
     jpeg = stores[STORES[0]]
     videos = jpeg.videos().tolist()
@@ -87,20 +137,29 @@ def ways(stores: dict[str, FrameStore], originals: list[Path], pairs: Pairs) -> 
         return list(webdataset_pairs(sorted((jpeg.path / "shards").glob("*.tar")), pairs, decode))
 
     found: dict[str, Round] = {name: partial(from_store, store) for name, store in stores.items()}
+    found |= {LOADER: loader.load, DECODER: loader.decode}
     found |= {name: partial(from_originals, reader) for name, reader in video_readers().items()}
     if importlib.util.find_spec("webdataset") is None:
         print("left out, webdataset is not installed")
-        return found
-    found["webdataset, Pillow"] = partial(streamed, decode_pil)
-    found["webdataset, simplejpeg"] = partial(streamed, decode_simplejpeg)
+    else:
+        found["webdataset, Pillow"] = partial(streamed, decode_pil)
+        found["webdataset, simplejpeg"] = partial(streamed, decode_simplejpeg)
+    if importlib.util.find_spec("litdata") is None:
+        print("left out, litdata is not installed")
+    else:
+        for name, packed in ((LITDATA, False), ("LitData, an array a video", True)):
+            folder = write_litdata(jpeg, work / f"litdata-{packed}", packed=packed)
+            found[name] = lambda folder=folder: list(litdata_pairs(folder, pairs))  # type: ignore[misc]
     return found
 
 
-def measure(found: dict[str, Round], pairs: Pairs, rounds: int) -> dict[str, list[float]]:
+def measure(found: dict[str, Round], pairs: Pairs, loader: LoaderRounds, rounds: int) -> dict[str, list[float]]:
     """Seconds of each round; a first one, not timed, checks that all give the same frames."""
     expected = found[STORES[1]]()
     for name, read in found.items():
         given = read()
+        if name in UNLIKE:
+            continue
         for one, other in zip(given, expected, strict=True):
             difference = np.abs(one.astype(np.int16) - other).mean() if one.shape == other.shape else np.inf
             if difference > MOST_DIFFERENCE:
@@ -108,6 +167,7 @@ def measure(found: dict[str, Round], pairs: Pairs, rounds: int) -> dict[str, lis
     seconds: dict[str, list[float]] = {name: [] for name in found}
     for number in range(rounds):
         pairs.round = number + 1
+        loader.begin(number + 1)
         for name, read in found.items():
             start = time.perf_counter()
             read()
@@ -153,7 +213,8 @@ def main() -> int:
             stores[name] = FrameStore(work / codec)
         pairs = Pairs(stores[STORES[0]])
         originals = [work / "videos" / path for path in stores[STORES[0]].paths]
-        seconds = measure(ways(stores, originals, pairs), pairs, arguments.rounds)
+        loader = LoaderRounds(stores[STORES[0]])
+        seconds = measure(ways(stores, originals, pairs, loader, work), pairs, loader, arguments.rounds)
     verdicts = judge(seconds)
     print(f"{'way':<38}{'ms a pair':>12}{'jpeg store is':>16}{'raw store is':>14}")
     for name, times in seconds.items():
@@ -162,7 +223,7 @@ def main() -> int:
     for verdict in verdicts:
         met = "met" if verdict["met"] else "MISSED"
         print(
-            f"{verdict['store']} against {verdict['against']}: {verdict['ratio']:.1f} x of {verdict['target']}: {met}"
+            f"{verdict['store']} against {verdict['against']}: {verdict['ratio']:.2f} x of {verdict['target']}: {met}"
         )
     if arguments.json:
         found = {"cores": os.cpu_count(), "seconds": seconds, "verdicts": verdicts, "videos": arguments.videos}

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from sparsedense.data.augment import to_float
 from sparsedense.data.clip_config import ClipConfig
-from sparsedense.data.loader import EvaluationClips
+from sparsedense.data.evaluation_clips import EvaluationClips
 from sparsedense.data.store import FrameStore
 from sparsedense.export.description import INPUT_NAME
 from sparsedense.export.export_model import export_model

@@ -18,6 +18,8 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from sparsedense.data.store import FrameStore
+
 Frames = NDArray[np.uint8]
 Indices = NDArray[np.int64]
 Size = tuple[int, int]  # height, width
@@ -131,3 +133,40 @@ def webdataset_pairs(
         return np.stack([decode(sample[f"{index:06d}.jpg"]) for index in indices_of(int(sample["__key__"]))])
 
     yield from wds.WebDataset([str(shard) for shard in shards], shardshuffle=False, nodesplitter=None).map(clip)
+
+
+def write_litdata(store: FrameStore, folder: Path, *, packed: bool) -> Path:
+    """The JPEG frames of a store's videos as a LitData set, a video a sample.
+
+    Args:
+        store: the store.
+        folder: where to write; what is there is kept.
+        packed: the frames of a video as one array and where each ends, instead of a leaf a frame.
+    """
+    if not (folder / "index.json").exists():
+        litdata: Any = importlib.import_module("litdata")
+        sample = partial(_litdata_sample, store=store, packed=packed)
+        litdata.optimize(
+            fn=sample, inputs=store.videos().tolist(), output_dir=str(folder), num_workers=1, chunk_bytes="64MB"
+        )
+    return folder
+
+
+def _litdata_sample(video: int, *, store: FrameStore, packed: bool) -> list[Any]:
+    frames = store.stored_bytes(video, np.arange(store.length_frames(video)))
+    if packed:
+        return [video, np.concatenate(frames), np.cumsum([len(frame) for frame in frames])]
+    return [video, *(np.array(frame) for frame in frames)]
+
+
+def litdata_pairs(folder: Path, indices_of: Callable[[int], Indices]) -> Iterator[Frames]:
+    """A LitData pipeline: samples in order, of each the wanted frames decoded and stacked."""
+    litdata: Any = importlib.import_module("litdata")
+    for video, *stored in litdata.StreamingDataset(str(folder), shuffle=False):
+        indices = indices_of(int(video))
+        if len(stored) == 2:
+            data, ends = stored
+            frames = [data[ends[index - 1] if index else 0 : ends[index]] for index in indices]
+        else:
+            frames = [stored[index] for index in indices]
+        yield np.stack([decode_simplejpeg(frame) for frame in frames])

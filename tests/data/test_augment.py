@@ -11,17 +11,15 @@ from torch import Tensor
 
 from sparsedense.data.augment import (
     AugmentConfig,
-    CropBox,
     add_noise,
     centre_crop_box,
-    crop_and_resize,
     flip_clips,
     jitter_colours,
     random_crop_box,
     random_flips,
-    resize_clips,
     to_float,
 )
+from sparsedense.data.resize import crop_and_resize
 
 QUIET = AugmentConfig(brightness=0, contrast=0, saturation=0, hue_degrees=0, grey_probability=0)
 STRONG = AugmentConfig(brightness=0.4, contrast=0.8, saturation=0.8, hue_degrees=90.0, grey_probability=0.3)
@@ -70,30 +68,6 @@ def test_the_centre_crop_is_the_largest_square(height: int, width: int) -> None:
     assert box.height == box.width == min(height, width)
     assert abs(box.top - (height - box.top - box.height)) <= 1
     assert abs(box.left - (width - box.left - box.width)) <= 1
-
-
-def test_cropping_takes_the_window_of_every_frame() -> None:
-    clip = torch.arange(3 * 2 * 8 * 9).remainder(256).to(torch.uint8).view(3, 2, 8, 9)
-    same_size = crop_and_resize(clip, CropBox(1, 3, 4, 4), 4)
-    assert torch.equal(same_size, clip[:, :, 1:5, 3:7])
-    resized = crop_and_resize(clip, CropBox(0, 0, 8, 9), 4)
-    assert resized.shape == (3, 2, 4, 4)
-    assert resized.dtype == torch.uint8
-
-
-def test_resizing_keeps_the_mean_of_each_frame() -> None:
-    clip = torch.randint(0, 256, (3, 5, 40, 60), generator=seeded(0), dtype=torch.uint8)
-    resized = crop_and_resize(clip, CropBox(0, 0, 40, 60), 8)
-    assert torch.allclose(resized.float().mean((2, 3)), clip.float().mean((2, 3)), atol=3)
-
-
-@pytest.mark.parametrize("size", [4, 8, 12])
-def test_float_clips_are_resized_as_bytes_are(size: int) -> None:
-    byte_clips = torch.randint(0, 256, (2, 3, 5, 8, 8), generator=seeded(0), dtype=torch.uint8)
-    expected = torch.stack([crop_and_resize(clip, CropBox(0, 0, 8, 8), size) for clip in byte_clips])
-    resized = resize_clips(to_float(byte_clips), size)
-    assert resized.shape == (2, 3, 5, size, size)
-    assert torch.allclose(255 * resized, expected.float(), atol=1.01)
 
 
 @LAW

@@ -9,20 +9,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsedense.data.augment import AugmentConfig, CropBox, centre_crop_box, crop_and_resize
+from sparsedense.data.augment import AugmentConfig, CropBox, centre_crop_box
 from sparsedense.data.clip_config import ClipConfig
-from sparsedense.data.loader import (
-    PADDING,
-    ClipBatch,
-    Draw,
-    DrawSampler,
-    EvaluationClips,
-    EvaluationShare,
-    TrainingClips,
-    collate_pairs,
-    evaluation_loader,
-    training_loader,
-)
+from sparsedense.data.evaluation_clips import PADDING, EvaluationClips, EvaluationShare, evaluation_loader
+from sparsedense.data.loader import ClipBatch, Draw, DrawSampler, TrainingClips, training_loader
+from sparsedense.data.resize import crop_and_resize
 from sparsedense.data.sampling import centre_view_pair, evaluation_clips
 from sparsedense.data.store import FrameStore
 
@@ -79,7 +70,7 @@ def test_videos_of_different_sizes_come_in_one_batch(squares: FrameStore) -> Non
 def test_the_clips_are_the_frames_of_their_indices(squares: FrameStore) -> None:
     dataset = training_clips(squares, augment=WHOLE_FRAME)
     video = int(pool(squares)[0])
-    batch = collate_pairs([dataset[Draw(video, 0, 0)]])
+    batch = dataset.batch([Draw(video, 0, 0)])
     height, width = squares.frame_size(video)
     # A square of the frame's area is higher than the frame, which cuts it.
     box_width = round((height * width) ** 0.5)
@@ -97,7 +88,7 @@ def test_both_views_share_one_crop(squares: FrameStore) -> None:
     dataset = training_clips(squares, augment=AugmentConfig(crop_area=(0.2, 0.4)))
     video, shared = int(pool(squares)[0]), 0
     for position in range(30):
-        batch = collate_pairs([dataset[Draw(video, 0, position)]])
+        batch = dataset.batch([Draw(video, 0, position)])
         sparse, dense = batch["sparse_indices"][0].tolist(), batch["dense_indices"][0, 0].tolist()
         for index in set(sparse) & set(dense):
             shared += 1
@@ -109,16 +100,16 @@ def test_without_the_sparse_clip_no_frame_of_it_is_read_and_the_dense_one_is_the
     squares: FrameStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw = Draw(int(pool(squares)[1]), 2, 3)
-    pair = collate_pairs([training_clips(squares)[draw]])
+    pair = training_clips(squares).batch([draw])
     frames_read = []
-    read = FrameStore.read
+    read = FrameStore.read_clips
 
-    def spy(store: FrameStore, video_id: int, indices: NDArray[np.int64], **options: Any) -> torch.Tensor:
-        frames_read.extend(indices.tolist())
-        return read(store, video_id, indices, **options)
+    def spy(store: FrameStore, video_id: int, indices_VT: NDArray[np.int64], *rest: Any) -> None:
+        frames_read.extend(indices_VT.ravel().tolist())
+        read(store, video_id, indices_VT, *rest)
 
-    monkeypatch.setattr(FrameStore, "read", spy)
-    alone = collate_pairs([TrainingClips(squares, CLIPS, AugmentConfig(), seed=0, with_sparse=False)[draw]])
+    monkeypatch.setattr(FrameStore, "read_clips", spy)
+    alone = TrainingClips(squares, CLIPS, AugmentConfig(), seed=0, with_sparse=False).batch([draw])
     assert "sparse" not in alone
     assert frames_read == pair["dense_indices"][0, 0].tolist()
     assert torch.equal(alone["dense"], pair["dense"])
@@ -131,7 +122,7 @@ def test_each_clip_has_a_crop_of_its_own_where_crops_are_not_shared(squares: Fra
     for shared in (True, False):
         dataset = training_clips(squares, augment=AugmentConfig(crop_area=(0.3, 0.4), shared_crop=shared))
         dataset.clips = replace(CLIPS, dense_clips=2, dense_copies=2)
-        batch = collate_pairs([dataset[Draw(video, 0, 0)]])
+        batch = dataset.batch([Draw(video, 0, 0)])
         assert batch["dense"].shape == (4, 3, CLIPS.length, CLIPS.size, CLIPS.size)
         assert torch.equal(batch["dense_indices"][0, 0], batch["dense_indices"][0, 1])
         boxes.append(torch.equal(batch["dense"][0], batch["dense"][1]))
@@ -141,9 +132,7 @@ def test_each_clip_has_a_crop_of_its_own_where_crops_are_not_shared(squares: Fra
 def test_a_clip_alone_comes_from_anywhere_though_several_places_are_set(squares: FrameStore) -> None:
     dataset = TrainingClips(squares, replace(CLIPS, dense_clips=2), AugmentConfig(), seed=0, with_sparse=False)
     video = int(pool(squares)[0])
-    starts = {
-        int(collate_pairs([dataset[Draw(video, 0, position)]])["dense_indices"][0, 0, 0]) for position in range(20)
-    }
+    starts = {int(dataset.batch([Draw(video, 0, position)])["dense_indices"][0, 0, 0]) for position in range(20)}
     assert len(starts) > 4, "not always the start of the video"
 
 
@@ -151,7 +140,7 @@ def test_dense_speeds_number_the_skip_ratios(squares: FrameStore) -> None:
     dataset = training_clips(squares)
     dataset.clips = replace(CLIPS, other_skip_ratios=(2.0,))
     assert dataset.clips.skip_ratios == (2.0, 4.0)
-    drawn = [collate_pairs([dataset[Draw(int(pool(squares)[0]), 0, position)]]) for position in range(30)]
+    drawn = [dataset.batch([Draw(int(pool(squares)[0]), 0, position)]) for position in range(30)]
     strides: dict[int, list[float]] = {}
     for batch in drawn:
         indices = batch["dense_indices"][0, 0]
@@ -179,8 +168,8 @@ def test_workers_may_be_forked_or_spawned(squares: FrameStore, method: str) -> N
 def test_a_sample_does_not_depend_on_order(squares: FrameStore) -> None:
     dataset = training_clips(squares)
     draws = [Draw(int(video), 3, position) for position, video in enumerate(pool(squares)[:4])]
-    forwards = collate_pairs([dataset[draw] for draw in draws])
-    backwards = collate_pairs([dataset[draw] for draw in reversed(draws)])
+    forwards = dataset.batch(draws)
+    backwards = dataset.batch(list(reversed(draws)))
     assert torch.equal(forwards["sparse"], backwards["sparse"].flip(0))
     assert torch.equal(forwards["dense_indices"], backwards["dense_indices"].flip(0))
 
@@ -188,11 +177,11 @@ def test_a_sample_does_not_depend_on_order(squares: FrameStore) -> None:
 @pytest.mark.parametrize("other", [Draw(12, 0, 1), Draw(12, 1, 0), "seed"])
 def test_epoch_position_and_seed_each_change_the_sample(squares: FrameStore, other: Draw | str) -> None:
     video = int(pool(squares)[0])
-    first = collate_pairs([training_clips(squares)[Draw(video, 0, 0)]])
+    first = training_clips(squares).batch([Draw(video, 0, 0)])
     if isinstance(other, Draw):
-        second = collate_pairs([training_clips(squares)[other._replace(video_id=video)]])
+        second = training_clips(squares).batch([other._replace(video_id=video)])
     else:
-        second = collate_pairs([training_clips(squares, seed=1)[Draw(video, 0, 0)]])
+        second = training_clips(squares, seed=1).batch([Draw(video, 0, 0)])
     assert not torch.equal(first["sparse"], second["sparse"])
 
 

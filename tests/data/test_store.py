@@ -70,6 +70,15 @@ def test_read_gives_the_frames_at_the_indices(
     assert samples.numbers_of(clip.permute(1, 2, 3, 0).numpy()) == indices
 
 
+def test_many_frames_are_read_as_few_are(store: FrameStore) -> None:
+    """More than a megabyte, which lies in memory of another kind."""
+    video, indices = store.paths.index("walk/1.mp4"), np.tile(np.arange(30), 6)
+    clip = store.read(video, indices)
+    assert clip.nbytes > 1 << 20
+    assert clip.permute(1, 2, 3, 0).is_contiguous()
+    assert samples.numbers_of(clip.permute(1, 2, 3, 0).numpy()) == indices.tolist()
+
+
 def test_repeated_frames_are_decoded_once(jpeg_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = FrameStore(jpeg_store)
     decode, calls = simplejpeg.decode_jpeg, 0
@@ -124,7 +133,7 @@ def test_a_window_is_cut_out_of_the_frames(data: st.DataObject, codec: str, jpeg
     "box", [CropBox(-1, 0, 4, 4), CropBox(0, 0, 49, 4), CropBox(40, 0, 9, 4), CropBox(0, 61, 4, 4)]
 )
 def test_a_window_that_leaves_the_frame_is_an_error(box: CropBox, store: FrameStore) -> None:
-    with pytest.raises(IndexError, match=r"does not lie in the frames of video \d+, 48 x 64"):
+    with pytest.raises(IndexError, match=r"does not lie in the frames, 48 x 64, of walk/1\.mp4 \(video \d+\)"):
         store.read(store.paths.index("walk/1.mp4"), np.array([0]), window=box)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from sparsedense.data.augment import to_float
-from sparsedense.data.loader import EvaluationClips, collate_clips
+from sparsedense.data.evaluation_clips import EvaluationClips, collate_clips
 from sparsedense.data.store import FrameStore
 from sparsedense.evaluation.inference import PartedProgress, clip_outputs, clip_settings, output_batches, video_features
 from tests.conftest import tiny_experiment

@@ -133,13 +133,13 @@ def test_a_collapsed_encoder_shows(squares: FrameStore) -> None:
 
 def test_each_clip_is_read_and_computed_once(squares: FrameStore, monkeypatch: pytest.MonkeyPatch) -> None:
     model, reads, seen = tiny_recogniser(), [], []
-    real_read = FrameStore.read
+    real_read = FrameStore.read_clips
 
-    def spy(self: FrameStore, video_id: int, indices: NDArray[np.int64], **options: Any) -> Tensor:
+    def spy(self: FrameStore, video_id: int, *rest: Any) -> None:
         reads.append(video_id)
-        return real_read(self, video_id, indices, **options)
+        real_read(self, video_id, *rest)
 
-    monkeypatch.setattr(FrameStore, "read", spy)
+    monkeypatch.setattr(FrameStore, "read_clips", spy)
     model.encoder.register_forward_pre_hook(lambda _module, inputs: seen.append(len(inputs[0])))
     steps: list[tuple[int, int]] = []
     probe(model, squares, clips_per_video=4, progress=lambda done, total: steps.append((done, total)), **QUICK)

@@ -4,7 +4,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sparsedense.data.store import FrameStore
@@ -83,13 +82,13 @@ def test_the_noise_is_seeded(squares: FrameStore, monkeypatch: pytest.MonkeyPatc
 def test_clips_are_read_once_for_all_corruptions(squares: FrameStore, monkeypatch: pytest.MonkeyPatch) -> None:
     networks, videos = two_networks(), squares.videos(split="test", labelled=True)
     gallery, reads, steps = gallery_of(networks, squares), [], []
-    real_read = FrameStore.read
+    real_read = FrameStore.read_clips
 
-    def spy(self: FrameStore, video_id: int, indices: NDArray[np.int64], **options: Any) -> Tensor:
+    def spy(self: FrameStore, video_id: int, *rest: Any) -> None:
         reads.append(video_id)
-        return real_read(self, video_id, indices, **options)
+        real_read(self, video_id, *rest)
 
-    monkeypatch.setattr(FrameStore, "read", spy)
+    monkeypatch.setattr(FrameStore, "read_clips", spy)
     robustness(
         networks, squares, videos, gallery, num_clips=CLIPS, num_workers=0,
         progress=lambda done, total: steps.append((done, total)),

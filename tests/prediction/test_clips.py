@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sparsedense.data.clip_config import ClipConfig
-from sparsedense.data.loader import EvaluationClips
+from sparsedense.data.evaluation_clips import EvaluationClips
 from sparsedense.data.prepare import prepare
 from sparsedense.data.store import FrameStore
 from sparsedense.prediction import clips

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsedense.config import Experiment
-from sparsedense.data.loader import ClipBatch, Draw, TrainingClips, collate_pairs
+from sparsedense.data.loader import ClipBatch, Draw, TrainingClips
 from sparsedense.data.sampling import interval_positions
 from sparsedense.data.store import FrameStore
 from sparsedense.losses.consistency import ConsistencyLoss
@@ -52,7 +52,7 @@ def batch(squares: FrameStore) -> ClipBatch:
     experiment = tiny_experiment()
     videos = squares.videos(split=["train", "unlabelled"], min_frames=32)
     dataset = TrainingClips(squares, experiment.clips, experiment.augment, seed=0, labelled=videos)
-    return collate_pairs([dataset[Draw(int(video), 0, place)] for place, video in enumerate(videos[[0, 5, 9, 13]])])
+    return dataset.batch([Draw(int(video), 0, place) for place, video in enumerate(videos[[0, 5, 9, 13]])])
 
 
 def stem_gradient(made: SparseDenseModule) -> Tensor:

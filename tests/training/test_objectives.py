@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sparsedense.config import Experiment
 from sparsedense.data.clip_config import ClipConfig
-from sparsedense.data.loader import ClipBatch, Draw, TrainingClips, collate_pairs
+from sparsedense.data.loader import ClipBatch, Draw, TrainingClips
 from sparsedense.data.store import FrameStore
 from sparsedense.models.recogniser import build_recogniser
 from sparsedense.objectives_config import (
@@ -69,7 +69,7 @@ def module_of(experiment: Experiment) -> SparseDenseModule:
 def batch_of(experiment: Experiment, store: FrameStore) -> ClipBatch:
     videos = store.videos(split=["train", "unlabelled"], min_frames=experiment.clips.min_frames)
     dataset = TrainingClips(store, experiment.clips, experiment.augment, seed=0)
-    return collate_pairs([dataset[Draw(int(video), 0, place)] for place, video in enumerate(videos[[0, 5, 9, 13]])])
+    return dataset.batch([Draw(int(video), 0, place) for place, video in enumerate(videos[[0, 5, 9, 13]])])
 
 
 @pytest.mark.parametrize("case", list(CASES))

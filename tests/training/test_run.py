@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sparsedense.config import Experiment, experiment_to_dict
+from sparsedense.data import remote_store
 from sparsedense.data.store import FrameStore
 from sparsedense.models.model_file import load_model, read_provenance
 from sparsedense.prediction.video_recogniser import load_model as load_video_recogniser
@@ -38,6 +39,16 @@ def assert_same_weights(one: Path, other: Path) -> None:
     assert first.keys() == second.keys()
     different = [name for name in first if not torch.equal(first[name], second[name])]
     assert not different
+
+
+def test_a_store_at_a_url_trains_the_same_weights(
+    pretrained: TrainingRun, squares_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_store, "DEFAULT_CACHE", tmp_path / "cache")
+    run = pretrain(squares_path.as_uri(), tmp_path / "run", tiny_experiment(), progress=False)
+    assert_same_weights(run.model, pretrained.model)
+    assert json.loads((run.path / "environment.json").read_text())["store"]["name"] == squares_path.name
+    assert list((tmp_path / "cache").rglob("shard-000000.tar"))
 
 
 def test_a_pretraining_leaves_its_folder(pretrained: TrainingRun) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 from numpy.typing import NDArray
 
 from sparsedense.video.write import write_video
@@ -85,15 +86,23 @@ def write_trimmed(path: Path, num_frames: int, *, cut: int) -> Path:
     return path
 
 
-def write_audio_only(path: Path) -> Path:
+def write_audio_only(path: Path, *, cover: bool = False) -> Path:
+    """Half a second of silence, like a song with or without a picture of its cover."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=16000)
+        picture = container.add_stream("mjpeg", rate=1) if cover else None
         assert isinstance(stream, av.AudioStream)
+        if picture is not None:
+            picture.width, picture.height, picture.pix_fmt = 64, 64, "yuvj420p"
+            picture.disposition = Disposition.attached_pic
         for _ in range(8):
             frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono")
             frame.sample_rate = 16000
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+        if picture is not None:
+            grey = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 90, dtype=np.uint8), format="rgb24")
+            container.mux([*picture.encode(grey), *picture.encode(None)])
     return path
 
 

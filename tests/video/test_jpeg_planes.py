@@ -7,8 +7,11 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from sparsedense.video import jpeg_planes
 from sparsedense.video.decoder import VideoDecoder
 from sparsedense.video.jpeg_planes import JpegPlanes, JpegPlaneScaler
 from sparsedense.video.scale import FrameScaler
@@ -153,3 +156,18 @@ def test_every_frame_of_a_file_comes_in_one_form_or_the_other(tmp_path: Path) ->
         frames = list(decoder.jpeg_frames(short_side=120))
     assert len(frames) == 3
     assert all(isinstance(frame, np.ndarray) and frame.shape == (120, 160, 3) for frame in frames)
+
+
+@given(height=st.integers(1, 9), width=st.integers(1, 9), padding=st.integers(0, 3), seed=st.integers(0, 999))
+def test_chroma_is_halved_exactly(height: int, width: int, padding: int, seed: int) -> None:
+    plane = np.random.default_rng(seed).integers(0, 256, (2 * height, 2 * width + padding), dtype=np.uint8)
+    plane = plane[:, : 2 * width]
+    sums = plane.astype(np.int64).reshape(height, 2, width, 2).sum(axis=(1, 3))
+    np.testing.assert_array_equal(jpeg_planes._halved(plane), (sums + 2) // 4)
+
+
+@given(height=st.integers(1, 9), width=st.integers(1, 9), seed=st.integers(0, 999))
+def test_an_odd_side_is_made_even_by_its_edge(height: int, width: int, seed: int) -> None:
+    plane = np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
+    expected = np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")
+    np.testing.assert_array_equal(jpeg_planes._even_sides(plane), expected)

@@ -15,7 +15,7 @@ def bench(arguments: Sequence[str]) -> None:
 
     def command(
         what: Literal["data"],
-        store: Path,
+        store: str,
         workers: list[int] = [0, 1, 2],  # noqa: B006 (never changed; jsonargparse shows it in the help)
         rounds: int = 10,
         batch_size: int = 8,
@@ -30,7 +30,7 @@ def bench(arguments: Sequence[str]) -> None:
 
         Args:
             what: what to measure: `data`.
-            store: folder that `prepare` made.
+            store: folder that `prepare` made, or its URL.
             workers: numbers of loader processes to try, as in `0,1,2`.
             rounds: batches that each number is the median of.
             batch_size: videos of a batch.
@@ -43,10 +43,10 @@ def bench(arguments: Sequence[str]) -> None:
         from sparsedense.cli.output import print_json
         from sparsedense.data.clip_config import ClipConfig
         from sparsedense.data.loading_speed import measure_loading
-        from sparsedense.data.store import FrameStore
+        from sparsedense.data.remote_store import open_store
 
         speed = measure_loading(
-            FrameStore(store),
+            open_store(store),
             clips=ClipConfig(length=clip_length, size=size),
             workers=workers,
             batch_size=batch_size,

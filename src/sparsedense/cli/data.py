@@ -25,7 +25,8 @@ def prepare(arguments: Sequence[str]) -> int:
     from sparsedense.data.prepare import prepare as prepare_store
     from sparsedense.progress import progress_bar
 
-    values = parse_function(prepare_store, "prepare", arguments, skip={"max_shard_bytes", "progress"})
+    skip = {"max_shard_bytes", "progress"}
+    values = parse_function(prepare_store, "prepare", arguments, skip=skip, out_may_be_url=True)
     latest: list[PrepareProgress] = []
 
     def note() -> str:
@@ -51,19 +52,20 @@ def prepare(arguments: Sequence[str]) -> int:
 def merge(arguments: Sequence[str]) -> None:
     """Put stores together: the parts of `prepare --shard`, or stores of several sources."""
 
-    def command(stores: list[str], out: Path, overwrite: bool = False) -> None:
+    def command(stores: list[str], out: str, overwrite: bool = False) -> None:
         """Put stores together without decoding; the parts of one source, in any order, become the store of one run.
 
         Args:
-            stores: folders that `prepare` made.
-            out: folder of the store to make.
+            stores: folders that `prepare` made, or their URLs.
+            out: folder of the store to make, or a URL to put it to.
             overwrite: replace a store that exists.
         """
         from sparsedense.data.preparation.merge import merge_stores
 
         print_prepared(merge_stores(stores, out, overwrite=overwrite))
 
-    command(**parse_function(command, "merge", arguments, several=("stores", "folders that `prepare` made")))
+    several = ("stores", "folders that `prepare` made, or their URLs")
+    command(**parse_function(command, "merge", arguments, several=several, out_may_be_url=True))
 
 
 def inspect(arguments: Sequence[str]) -> None:

@@ -112,7 +112,7 @@ def evaluate(arguments: Sequence[str]) -> None:
 
     def command(
         model: Path,
-        store: Path,
+        store: str,
         split: str = "test",
         clips_per_video: int = 10,
         out: Path | None = None,
@@ -123,7 +123,7 @@ def evaluate(arguments: Sequence[str]) -> None:
 
         Args:
             model: `model.safetensors` of a run.
-            store: folder that `prepare` made.
+            store: folder that `prepare` made, or its URL.
             split: `train`, `val` or `test`.
             clips_per_video: evenly spaced clips a video.
             out: folder for `evaluation.json` and pictures of examples; the model's folder if not given.

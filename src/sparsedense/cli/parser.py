@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from sparsedense.data.locations import Location, parse_location
+
 if TYPE_CHECKING:
     from sparsedense.config import Experiment
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 class TrainingArguments:
     """What a training command was told."""
 
-    store: Path
+    store: Location
     out: Path
     init: str | None
     resume: bool | Literal["auto"]
@@ -31,6 +33,7 @@ def parse_function(
     skip: Collection[str] = (),
     several: tuple[str, str] | None = None,
     optional: tuple[str, str] | None = None,
+    out_may_be_url: bool = False,
 ) -> dict[str, Any]:
     """Arguments of a function from the command line: required ones by position, others as flags.
 
@@ -43,6 +46,7 @@ def parse_function(
         skip: parameters that are not the user's.
         several: name and help of the parameter that takes all further words, at least one.
         optional: name and help of the path that may follow by position.
+        out_may_be_url: whether `--out` may be a URL; otherwise it is a path, whatever it looks like.
     """
     from jsonargparse import ArgumentParser
 
@@ -56,7 +60,8 @@ def parse_function(
     if optional:
         parser.add_argument(optional[0], nargs="?", type=Path, default=None, help=optional[1])
     if out_is_flag:
-        parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+        told = "the folder to write, or the URL of one" if out_may_be_url else "the folder to write"
+        parser.add_argument("--out", type=parse_location if out_may_be_url else Path, required=True, help=told)
     kinds = {name: inspect.formatannotation(parameter.annotation) for name, parameter in parameters.items()}
     flags = {name for name, kind in kinds.items() if kind.strip("'") == "bool"}
     lists = {name for name, kind in kinds.items() if "Sequence[" in kind or "list[" in kind}
@@ -79,7 +84,7 @@ def parse_training(phase: str, about: str, arguments: Sequence[str]) -> Training
         description=about,
         usage=f"sparsedense {phase} STORE [--out RUN] [--recipe RECIPE] [--section.name VALUE ...]",
     )
-    parser.add_argument("store", type=Path, help="folder that `sparsedense prepare` made")
+    parser.add_argument("store", type=parse_location, help="folder that `sparsedense prepare` made, or its URL")
     parser.add_argument("--out", type=Path, default=Path("runs") / phase, help="the run's folder")
     parser.add_argument(
         "--recipe",

@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 _LUMA = (0.299, 0.587, 0.114)
 Generators = Sequence[np.random.Generator]
@@ -78,30 +77,6 @@ def centre_crop_box(height: int, width: int) -> CropBox:
     """The largest square in the middle of the frame."""
     side = min(height, width)
     return CropBox((height - side) // 2, (width - side) // 2, side, side)
-
-
-def crop_and_resize(clip_CTHW: Tensor, box: CropBox, size: int) -> Tensor:
-    """Cut a window out of every frame and resize it to size x size; uint8 in, uint8 out, (C, T, size, size)."""
-    return resize_frames(clip_CTHW[:, :, box.top : box.top + box.height, box.left : box.left + box.width], size)
-
-
-def resize_frames(clip_CTHW: Tensor, size: int) -> Tensor:
-    """Resize every frame to size x size; uint8 in, uint8 out, (C, T, size, size)."""
-    if clip_CTHW.shape[-2:] == (size, size):
-        return clip_CTHW
-    # uint8 with channels last has a fast antialiased kernel, and the store's frames lie in memory that way.
-    frames_TCHW = clip_CTHW.transpose(0, 1)
-    resized = F.interpolate(frames_TCHW, size=(size, size), mode="bilinear", antialias=True)
-    return resized.transpose(0, 1)
-
-
-def resize_clips(clips_BCTHW: Tensor, size: int) -> Tensor:
-    """Resize square float clips to (B, C, T, size, size), as `crop_and_resize` does it."""
-    if clips_BCTHW.shape[-1] == size:
-        return clips_BCTHW
-    frames_NCHW = clips_BCTHW.transpose(1, 2).flatten(0, 1)
-    resized = F.interpolate(frames_NCHW, size=(size, size), mode="bilinear", antialias=True)
-    return resized.view(len(clips_BCTHW), -1, *resized.shape[1:]).transpose(1, 2)
 
 
 def to_float(clips: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from sparsedense.data.errors import StoreError
 from sparsedense.data.remote_files import RemoteFileError, download, look_at_url
 from sparsedense.file_lock import file_lock
 
+DEFAULT_CACHE = Path.home() / ".cache" / "sparsedense"
 _POLL_SECONDS = 0.05
 
 Result = TypeVar("Result")

@@ -1,24 +1,28 @@
-"""Batches of clips from a store: labelled, unlabelled or mixed, for training and for evaluation.
+"""Batches of training clips from a store: labelled, unlabelled or mixed.
 
-    sampler -> Draw(video_id, epoch, position) -> TrainingClips -> ClipSample -> collate -> ClipBatch
+    sampler -> Draw(video_id, epoch, position) -> TrainingClips: a plan, then frames decoded into -> ClipBatch
 
-A draw carries all that decides its clip (the seed is the data set's), so a sample is the same in whatever worker and
+A draw carries all that decides its clip (the seed is the data set's), so a clip is the same in whatever worker and
 order it is made. Shapes: B videos, C = 3, T frames, H = W = the clip's size in pixels.
 """
 
+import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, NotRequired, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from sparsedense.data.augment import AugmentConfig, centre_crop_box, crop_and_resize, random_crop_box, resize_frames
+from sparsedense.data.augment import AugmentConfig, CropBox, random_crop_box
 from sparsedense.data.clip_config import ClipConfig
+from sparsedense.data.frame_reading import empty_frames
 from sparsedense.data.sampling import ClipViews, FrameIndices, random_views
 from sparsedense.data.store import FrameStore
+
+Batch = TypeVar("Batch")
 
 
 class Draw(NamedTuple):
@@ -53,16 +57,17 @@ class ClipBatch(TypedDict):
     position: Tensor
 
 
-class _Sample(NamedTuple):
-    sparse_THWC: Tensor | None
-    dense_DTHWC: Tensor
-    views: ClipViews
-    label: int
+class ClipPlan(NamedTuple):
+    """What one draw shows: its frames, the window of each clip, and what is known of the video."""
+
     video_id: int
     position: int
+    label: int
+    views: ClipViews
+    boxes: list[CropBox]
 
 
-class TrainingClips(Dataset[_Sample]):
+class TrainingClips(Dataset[ClipBatch]):
     """Random sparse and dense clips of a store's videos.
 
     With `augment.shared_crop` one random crop serves all clips of a video, so that the similarities of their frames
@@ -72,7 +77,7 @@ class TrainingClips(Dataset[_Sample]):
         store: where the frames are.
         clips: what a clip is.
         augment: how the crop varies.
-        seed: with the draw, decides everything random about a sample.
+        seed: with the draw, decides everything random about a clip.
         labelled: ids of the videos whose label may be seen; all others get label -1.
         with_sparse: read the sparse clip and all dense clips; classification alone looks at one dense clip.
     """
@@ -92,8 +97,29 @@ class TrainingClips(Dataset[_Sample]):
         self._label_seen = np.zeros(len(store), dtype=np.bool_)
         self._label_seen[[] if labelled is None else labelled] = True
 
-    def __getitem__(self, draw: Draw) -> _Sample:
-        """The clips of one draw; where there is one dense clip, it is the same with and without the sparse one."""
+    def __getitem__(self, draw: Draw) -> ClipBatch:
+        """A batch of one video."""
+        return self.batch([draw])
+
+    def __getitems__(self, draws: Sequence[Draw]) -> ClipBatch:
+        """What a DataLoader asks for."""
+        return self.batch(draws)
+
+    def batch(self, draws: Sequence[Draw]) -> ClipBatch:
+        """The clips of some draws, each frame decoded, cut and resized into its place in the batch."""
+        plans = [self.plan(draw) for draw in draws]
+        batch = self.empty_batch(plans)
+        dense = batch["dense"]
+        views = [dense.view(len(plans), -1, *dense.shape[1:])]
+        if "sparse" in batch:
+            views.append(batch["sparse"][:, None])
+        for number, plan in enumerate(plans):
+            targets = [clip.permute(1, 2, 3, 0).numpy() for view in views for clip in view[number]]
+            self.store.read_clips(plan.video_id, self.wanted(plan), plan.boxes, targets)
+        return batch
+
+    def plan(self, draw: Draw) -> ClipPlan:
+        """What a draw shows; where there is one dense clip, it is the same with and without the sparse one."""
         video_id = draw.video_id
         rng = np.random.default_rng((self.seed, *draw))
         views = random_views(
@@ -105,41 +131,51 @@ class TrainingClips(Dataset[_Sample]):
             copies=self.clips.dense_copies if self.with_sparse else 1,
             rng=rng,
         )
-        wanted = np.concatenate([views.dense, views.sparse[None]]) if self.with_sparse else views.dense
-        clips_VTHWC = self._cropped(video_id, wanted, rng)
-        dense, sparse = (clips_VTHWC[:-1], clips_VTHWC[-1]) if self.with_sparse else (clips_VTHWC, None)
         label = self.store.label_id(video_id) if self._label_seen[video_id] else -1
-        return _Sample(sparse, dense, views, label, video_id, draw.position)
+        boxes = self._boxes(video_id, len(views.dense) + self.with_sparse, rng)
+        return ClipPlan(video_id, draw.position, label, views, boxes)
 
-    def _cropped(self, video_id: int, wanted_VT: FrameIndices, rng: np.random.Generator) -> Tensor:
-        """Clips (V, T, size, size, C) of a video, cropped and resized."""
-        indices, size = wanted_VT.reshape(-1), self.clips.size
+    def wanted(self, plan: ClipPlan) -> FrameIndices:
+        """Frame indices (V, T) of the clips of a plan: the dense ones, then the sparse one."""
+        views = plan.views
+        return np.concatenate([views.dense, views.sparse[None]]) if self.with_sparse else views.dense
+
+    def empty_batch(self, plans: Sequence[ClipPlan]) -> ClipBatch:
+        """A batch whose pictures are not there yet; their memory is channels-last, as frames come."""
+        shape = (self.clips.length, self.clips.size, self.clips.size, 3)
+        batch = ClipBatch(
+            dense=_empty_clips(sum(len(plan.views.dense) for plan in plans), *shape),
+            dense_indices=torch.from_numpy(np.stack([plan.views.dense for plan in plans])),
+            sparse_indices=torch.from_numpy(np.stack([plan.views.sparse for plan in plans])),
+            dense_speed=torch.from_numpy(np.stack([1 + plan.views.ratio_ids for plan in plans])),
+            label=torch.tensor([plan.label for plan in plans], dtype=torch.int64),
+            video_id=torch.tensor([plan.video_id for plan in plans], dtype=torch.int64),
+            position=torch.tensor([plan.position for plan in plans], dtype=torch.int64),
+        )
+        if self.with_sparse:
+            batch["sparse"] = _empty_clips(len(plans), *shape)
+        return batch
+
+    def _boxes(self, video_id: int, num_clips: int, rng: np.random.Generator) -> list[CropBox]:
         height, width = self.store.frame_size(video_id)
-        if self.augment.shared_crop:
-            box = random_crop_box(height, width, self.augment, rng)
-            resized = resize_frames(self.store.read(video_id, indices, window=box), size)
-        else:
-            boxes = [random_crop_box(height, width, self.augment, rng) for _ in wanted_VT]
-            clips = self.store.read(video_id, indices).chunk(len(wanted_VT), dim=1)
-            parts = [crop_and_resize(clip, box, size) for clip, box in zip(clips, boxes, strict=True)]
-            resized = torch.cat(parts, dim=1)
-        return resized.permute(1, 2, 3, 0).reshape(*wanted_VT.shape, size, size, 3)
+        num_different = 1 if self.augment.shared_crop else num_clips
+        boxes = [random_crop_box(height, width, self.augment, rng) for _ in range(num_different)]
+        return boxes * (num_clips // num_different)
 
 
-def collate_pairs(samples: Sequence[_Sample]) -> ClipBatch:
-    """Stack samples into a batch whose memory is channels-last, as the frames came."""
-    batch = ClipBatch(
-        dense=_stack_clips([clip for sample in samples for clip in sample.dense_DTHWC]),
-        dense_indices=torch.from_numpy(np.stack([sample.views.dense for sample in samples])),
-        sparse_indices=torch.from_numpy(np.stack([sample.views.sparse for sample in samples])),
-        dense_speed=torch.from_numpy(np.stack([1 + sample.views.ratio_ids for sample in samples])),
-        label=torch.tensor([sample.label for sample in samples], dtype=torch.int64),
-        video_id=torch.tensor([sample.video_id for sample in samples], dtype=torch.int64),
-        position=torch.tensor([sample.position for sample in samples], dtype=torch.int64),
-    )
-    sparse = [sample.sparse_THWC for sample in samples if sample.sparse_THWC is not None]
-    if sparse:
-        batch["sparse"] = _stack_clips(sparse)
+def _empty_clips(*shape_BTHWC: int) -> Tensor:
+    """Memory for clips (B, C, T, H, W)."""
+    if get_worker_info() is None:
+        clips_BTHWC = torch.from_numpy(empty_frames(*shape_BTHWC))
+    else:
+        # In a worker the shared memory that the batch travels in, as torch's own collation takes it: one copy fewer.
+        storage = torch.UntypedStorage._new_shared(math.prod(shape_BTHWC), device="cpu")  # type: ignore[no-untyped-call]
+        clips_BTHWC = torch.empty(0, dtype=torch.uint8).set_(storage).view(shape_BTHWC)
+    return clips_BTHWC.permute(0, 4, 1, 2, 3)
+
+
+def as_it_is(batch: Batch) -> Batch:
+    """In place of a collation, where the data set makes whole batches."""
     return batch
 
 
@@ -201,77 +237,16 @@ class DrawSampler(Sampler[Draw]):
             yield Draw(int(order[position % len(self.video_ids)]), self.epoch, position)
 
 
-PADDING = -1  # index, row and label of a clip that is there only to fill up a process's share
-
-
-class ClipSample(NamedTuple):
-    """One evaluation clip: frames (T, H, W, C) uint8, the row of its video in the list of videos, its label or -1."""
-
-    frames_THWC: Tensor
-    row: int
-    label: int
-
-
-class EvaluationClips(Dataset[ClipSample]):
-    """Deterministic clips of each video: evenly spaced, centre crop.
-
-    Args:
-        store: where the frames are.
-        video_ids: which videos, in this order.
-        clips: what a clip is.
-        num_clips: clips a video.
-        view: `dense` takes `num_clips` clips at the evaluation stride, `sparse` the one clip that spans the video.
-    """
-
-    def __init__(
-        self, store: FrameStore, video_ids: NDArray[np.int64], clips: ClipConfig, *, num_clips: int, view: str = "dense"
-    ) -> None:
-        if view not in ("dense", "sparse"):
-            raise ValueError(f"view ({view!r}) must be 'dense' or 'sparse'")
-        self.store, self.clips, self.view = store, clips, view
-        self.video_ids = video_ids
-        self.num_clips = num_clips if view == "dense" else 1
-
-    def __len__(self) -> int:
-        return len(self.video_ids) * self.num_clips
-
-    def __getitem__(self, index: int) -> ClipSample:
-        """The clip `index % num_clips` of video `index // num_clips`; a black one for `PADDING`."""
-        if index == PADDING:
-            black = torch.zeros(self.clips.length, self.clips.size, self.clips.size, 3, dtype=torch.uint8)
-            return ClipSample(black, PADDING, PADDING)
-        row, clip = divmod(index, self.num_clips)
-        video_id = int(self.video_ids[row])
-        box = centre_crop_box(*self.store.frame_size(video_id))
-        frames = self.store.read(video_id, self._indices(self.store.length_frames(video_id), clip), window=box)
-        clip_THWC = resize_frames(frames, self.clips.size).permute(1, 2, 3, 0)
-        return ClipSample(clip_THWC, row, self.store.label_id(video_id))
-
-    def _indices(self, num_frames: int, clip: int) -> FrameIndices:
-        if self.view == "sparse":
-            return self.clips.sparse_evaluation_indices(num_frames)
-        indices_NT = self.clips.evaluation_indices(num_frames, self.num_clips)
-        chosen: FrameIndices = indices_NT[clip]
-        return chosen
-
-
-def collate_clips(samples: Sequence[ClipSample]) -> tuple[Tensor, Tensor, Tensor]:
-    """Clips (B, C, T, H, W) uint8, their videos' rows (B,) and labels (B,)."""
-    rows = torch.tensor([sample.row for sample in samples], dtype=torch.int64)
-    labels = torch.tensor([sample.label for sample in samples], dtype=torch.int64)
-    return _stack_clips([sample.frames_THWC for sample in samples]), rows, labels
-
-
 def training_loader(
     dataset: TrainingClips, sampler: DrawSampler, *, batch_size: int, num_workers: int
-) -> DataLoader[_Sample]:
+) -> DataLoader[ClipBatch]:
     """Loader of `ClipBatch`es; a last batch that is not full is left out, for BatchNorm's sake."""
     return DataLoader(
         dataset,
         batch_size=min(batch_size, len(sampler)),
         sampler=sampler,
         num_workers=num_workers,
-        collate_fn=collate_pairs,
+        collate_fn=as_it_is,
         drop_last=True,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # its own: the random numbers of the training do not depend on how often it begins
@@ -280,50 +255,6 @@ def training_loader(
     )
 
 
-class EvaluationShare(Sampler[int]):
-    """This process's share of the clips: every `world_size`-th, filled up with `PADDING` so that all are as long.
-
-    Args:
-        num_clips: clips of all processes together.
-        rank: number of this process.
-        world_size: how many processes share the clips.
-    """
-
-    def __init__(self, num_clips: int, *, rank: int, world_size: int) -> None:
-        self._own = range(rank, num_clips, world_size)
-        self._length = -(-num_clips // world_size)
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __iter__(self) -> Iterator[int]:
-        yield from self._own
-        yield from [PADDING] * (self._length - len(self._own))
-
-
-def evaluation_loader(
-    dataset: EvaluationClips, *, batch_size: int, num_workers: int, share: EvaluationShare | None = None
-) -> DataLoader[ClipSample]:
-    """Loader of (clips, rows, labels) in order, every clip once, or a process's share of them."""
-    return DataLoader(
-        dataset,
-        batch_size=batch_size,
-        sampler=share,
-        num_workers=num_workers,
-        collate_fn=collate_clips,
-        persistent_workers=num_workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # its own: the random numbers of the training do not depend on how often it begins
-        worker_init_fn=use_one_thread,
-    )
-
-
 def use_one_thread(_worker: int) -> None:
     """Start a worker with one torch thread."""
     torch.set_num_threads(1)  # the workers would fight the network for the cores
-
-
-def _stack_clips(clips_THWC: Sequence[Tensor]) -> Tensor:
-    # Like `torch.stack`, but in a worker straight into the shared memory that the batch travels in: one copy fewer.
-    stacked: Tensor = default_collate(list(clips_THWC))
-    return stacked.permute(0, 4, 1, 2, 3)

@@ -99,7 +99,7 @@ def measure_loading(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        stage_seconds = _time_stages(dataset, videos, batch_size=batch_size, rounds=rounds, device=device)
+        stages = _time_stages(dataset, videos, batch_size=batch_size, rounds=rounds, device=device)
         loaders = {
             count: _time_workers(dataset, videos, batch_size=batch_size, rounds=rounds, workers=count)
             for count in workers
@@ -107,12 +107,25 @@ def measure_loading(
         }
     finally:
         torch.set_num_threads(threads)
+    return _summarised(dataset, batch_size, stages, loaders, in_this_process=0 in workers)
+
+
+def _summarised(
+    dataset: TrainingClips,
+    batch_size: int,
+    stages: dict[str, list[float]],
+    loaders: dict[int, float],
+    *,
+    in_this_process: bool,
+) -> LoadingSpeed:
+    """Rates and shares from the seconds of a batch: in each stage's rounds, and of loaders by their workers."""
+    store, clips = dataset.store, dataset.clips
     clips_in_batch = batch_size * (1 + clips.dense_clips * clips.dense_copies)
-    limits, alone = stage_seconds.pop("limit"), stage_seconds.pop("loader")
-    rates = {count: clips_in_batch / seconds for count, seconds in loaders.items()}
+    limits, alone = stages.pop("limit"), stages.pop("loader")
     limit = clips_in_batch / median(limits)
+    rates = {count: clips_in_batch / seconds for count, seconds in loaders.items()}
     shares = {count: rate / (limit * min(count, os.cpu_count() or 1)) for count, rate in rates.items()}
-    if 0 in workers:
+    if in_this_process:
         rates[0] = clips_in_batch / median(alone)
         shares[0] = median(best / own for best, own in zip(limits, alone, strict=True))
     return LoadingSpeed(
@@ -121,7 +134,7 @@ def measure_loading(
         clip_length=clips.length,
         size=clips.size,
         batch_size=batch_size,
-        stages={name: clips_in_batch / median(seconds) for name, seconds in stage_seconds.items()},
+        stages={name: clips_in_batch / median(seconds) for name, seconds in stages.items()},
         limit_name="JPEG decoder alone" if store.codec == "jpeg" else "copy of the frames (memcpy)",
         limit=limit,
         loader=dict(sorted(rates.items())),

@@ -9,14 +9,14 @@ import torch
 
 from sparsedense.data.augment import (
     add_noise,
-    crop_and_resize,
     flip_clips,
     jitter_colours,
     random_crop_box,
     random_flips,
     to_float,
 )
-from sparsedense.data.loader import Draw, TrainingClips, collate_pairs
+from sparsedense.data.loader import Draw, TrainingClips
+from sparsedense.data.resize import crop_and_resize
 
 
 class LoadingStages:
@@ -32,15 +32,15 @@ class LoadingStages:
         self._store, self._clips, self._config = dataset.store, dataset.clips, dataset.augment
         self._device = torch.device(device)
         self._draws = draws
-        self._samples = [dataset[draw] for draw in draws]
-        self._indices = [np.concatenate([*sample.views.dense, sample.views.sparse]) for sample in self._samples]
+        self._dataset, self._plans = dataset, [dataset.plan(draw) for draw in draws]
+        self._indices = [dataset.wanted(plan).reshape(-1) for plan in self._plans]
         self._stored = [
             frame
             for draw, indices in zip(draws, self._indices, strict=True)
             for frame in self._store.stored_bytes(draw.video_id, np.unique(indices))
         ]
         self._frames = [self._store.read(draw.video_id, rows) for draw, rows in zip(draws, self._indices, strict=True)]
-        self._batch = collate_pairs(self._samples)
+        self._batch = dataset.batch(draws)
         largest = max(math.prod(self._store.frame_size(draw.video_id)) for draw in draws)
         self._buffer = np.empty(3 * largest, dtype=np.uint8)
 
@@ -71,8 +71,8 @@ class LoadingStages:
             crop_and_resize(frames, box, self._clips.size)
 
     def collate(self) -> None:
-        """Put the clips of the videos into one batch."""
-        collate_pairs(self._samples)
+        """Make the batch that the loader decodes into: memory for the clips, and all else that it says of them."""
+        self._dataset.empty_batch(self._plans)
 
     def augment(self) -> None:
         """Turn the batch into float and change colours, noise and side, as a training step does it."""

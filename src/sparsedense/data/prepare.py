@@ -14,8 +14,8 @@ from pathlib import Path
 from sparsedense.data.locations import parse_location
 from sparsedense.data.preparation.arguments import PrepareArguments, parse_shard
 from sparsedense.data.preparation.preparation import Preparation
+from sparsedense.data.preparation.remote_target import target_at
 from sparsedense.data.preparation.run import RunSettings
-from sparsedense.data.preparation.store_target import StoreTarget
 from sparsedense.data.preparation.summary import PrepareProgress, PrepareSummary
 
 EXECUTORS = ("processes", "ray")
@@ -45,6 +45,7 @@ def prepare(
     executor: str = "processes",
     stall_seconds: float = 120.0,
     overwrite: bool = False,
+    cache: str | Path | None = None,
     max_shard_bytes: int = 1_000_000_000,
     progress: Callable[[PrepareProgress], None] | None = None,
 ) -> PrepareSummary:
@@ -58,7 +59,7 @@ def prepare(
         source: a folder of class folders or split folders, a CSV, JSONL or Parquet list, or the folder of a public
             data set. The folder, the list, or the paths in it may be URLs (`s3://`, `gs://`, `https://`): each file is
             then copied for as long as it is read.
-        out: folder of the store to make.
+        out: folder of the store to make, or a URL (`s3://`, `gs://`) to put it to.
         dataset: name of a public data set, read as its owners distribute it; see `sparsedense datasets`.
         split: number of the data set's official split.
         lists: folder with the data set's lists, where they do not lie in the source.
@@ -77,9 +78,10 @@ def prepare(
         workers: number of decoding processes; None takes one a core, 0 decodes in this process, which a broken file
             may then crash.
         executor: "processes" of this machine, or "ray" for those of a Ray cluster, all of whose nodes must see the
-            source and `out` under the same paths; there, `workers` has no meaning.
+            source and `out` (of a store at a URL, `cache`) under the same paths; there, `workers` has no meaning.
         stall_seconds: a file whose decoder gives no frame for so long is given up.
         overwrite: make a store that exists anew.
+        cache: folder for what is made of a store at a URL until it is there; `~/.cache/sparsedense` if not given.
         max_shard_bytes: size at which a new shard begins.
         progress: called after each file.
 
@@ -112,7 +114,7 @@ def prepare(
     settings = RunSettings(
         workers=_num_workers(workers), stall_seconds=stall_seconds, progress=progress, executor=executor
     )
-    part, target = parse_shard(shard), StoreTarget(Path(out))
+    part, target = parse_shard(shard), target_at(out, cache=cache)
     with target.held():
         return Preparation(parse_location(source), target, arguments, part, settings).run(overwrite=overwrite)
 

@@ -56,6 +56,18 @@ class FileSystem(Protocol):
     def get_file(self, path: str, target: str, **options: Any) -> None:  # noqa: ANN401 - of each file system its own
         """Copy a file to this machine."""
 
+    def put_file(self, source: str, path: str) -> None:
+        """Copy a file from this machine."""
+
+    def makedirs(self, path: str, exist_ok: bool) -> None:
+        """Make a folder, where the file system has such things."""
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file."""
+
+    def rm_file(self, path: str) -> None:
+        """Remove a file."""
+
     def find(self, path: str) -> list[str]:
         """All files below a folder."""
 
@@ -72,12 +84,13 @@ class FileSystem(Protocol):
         """Open a file for reading."""
 
 
-def with_retries(url: str, work: Callable[[FileSystem, str], Result]) -> Result:
+def with_retries(url: str, work: Callable[[FileSystem, str], Result], *, doing: str = "read") -> Result:
     """Do something with a URL's file system and path, again where the network fails.
 
     Args:
         url: any that fsspec knows: `https://`, `s3://`, `gs://`, `file://`.
         work: what to do; it must be possible to do it again.
+        doing: what it does with the file, as in "cannot be read".
 
     Raises:
         RemoteFileError: the file is missing, may not be read, or several attempts failed.
@@ -94,9 +107,9 @@ def with_retries(url: str, work: Callable[[FileSystem, str], Result]) -> Result:
             if isinstance(error, OSError) and error.errno in _LOCAL_ERRORS:
                 raise
             if _is_final(error):
-                raise RemoteFileError(url, f"cannot be read ({_told(error)})") from error
+                raise RemoteFileError(url, f"cannot be {doing} ({_told(error)})") from error
             if attempt == _ATTEMPTS:
-                raise RemoteFileError(url, f"cannot be read after {attempt} attempts ({_told(error)})") from error
+                raise RemoteFileError(url, f"cannot be {doing} after {attempt} attempts ({_told(error)})") from error
         time.sleep(pause)
         pause *= 2
     raise AssertionError("the last attempt returns or raises")
@@ -170,11 +183,15 @@ def files_below(url: str) -> list[str]:
 
     def find(system: FileSystem, path: str) -> list[str]:
         system.invalidate_cache()
-        flat = url.partition("://")[0].lower() in _FLAT_SCHEMES
-        names = system.find(path) if flat else _walked(system, path)
+        names = system.find(path) if is_in_object_store(url) else _walked(system, path)
         return [system.unstrip_protocol(name) for name in names]
 
     return [found for found in with_retries(url, find) if not found.endswith("/") and found != url]
+
+
+def is_in_object_store(url: str) -> bool:
+    """Whether it is in a bucket, where folders are but parts of names, and a file appears whole."""
+    return url.partition("://")[0].lower() in _FLAT_SCHEMES
 
 
 def _walked(system: FileSystem, path: str) -> list[str]:

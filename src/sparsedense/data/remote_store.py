@@ -9,9 +9,11 @@ from multiprocessing.context import get_spawning_popen
 from pathlib import Path
 
 from sparsedense.data.errors import StoreError
-from sparsedense.data.file_cache import FileCache
+from sparsedense.data.file_cache import DEFAULT_CACHE, FileCache
+from sparsedense.data.frame_reading import MappedShard
 from sparsedense.data.manifest import shard_index_path, shard_path
-from sparsedense.data.store import FrameStore, MappedShard
+from sparsedense.data.remote_files import is_file
+from sparsedense.data.store import FrameStore
 from sparsedense.data.video_columns import VideoColumns
 from sparsedense.video.url import is_url
 
@@ -44,6 +46,11 @@ class RemoteStore(FrameStore):
             _refresh(self._files)
         super().__init__(self._files.folder, columns=columns)
 
+    @property
+    def name(self) -> str:
+        """Last part of the URL."""
+        return self.url.rstrip("/").rpartition("/")[2]
+
     def __reduce__(self) -> tuple[Callable[..., FrameStore], tuple[str | Path]]:
         columns = None if get_spawning_popen() is None else self._columns
         opened = partial(RemoteStore, cache=self._cache_folder, cache_bytes=self._cache_bytes, columns=columns)
@@ -58,6 +65,18 @@ class RemoteStore(FrameStore):
         for number in numbers:
             for path in (shard_index_path(self.path, number), shard_path(self.path, number)):
                 self._files.fetch(path.relative_to(self.path).as_posix())
+
+    def fetch_all(self) -> Path:
+        """Copy the whole store; returns the folder of the copy.
+
+        Raises:
+            StoreError: a file cannot be read.
+        """
+        self.fetch_shards(range(self.info.num_shards))
+        self._files.fetch("sources.parquet")
+        if is_file(f"{self._files.url}/missing.txt"):
+            self._files.fetch("missing.txt")
+        return self.path
 
     def _map_shard(self, number: int) -> MappedShard:
         for _ in range(_REMOVED_MEANWHILE_MOST):
@@ -85,7 +104,7 @@ def open_store(store: str | Path, *, cache: str | Path | None = None, cache_byte
         StoreError: there is no store, or it cannot be read.
     """
     if isinstance(store, str) and is_url(store):
-        folder = Path.home() / ".cache" / "sparsedense" if cache is None else Path(cache)
+        folder = DEFAULT_CACHE if cache is None else Path(cache)
         return RemoteStore(store, cache=folder, cache_bytes=cache_bytes)
     return FrameStore(store)
 

@@ -32,6 +32,7 @@ CODECS = ("jpeg", "raw")
 _BLOCK = tarfile.BLOCKSIZE
 _SPAN_BYTES = 16  # offset and length of a frame as int64
 _NAME_BYTES = 100
+_BUFFER_BYTES = 1 << 20  # a frame is larger than the usual buffer, and would be three writes
 _EMPTY_HEADER = tarfile.TarInfo("").tobuf(format=tarfile.GNU_FORMAT)
 # What a header adds up to without name and size, and with blanks in place of the sum itself.
 _EMPTY_SUM = sum(_EMPTY_HEADER) - sum(_EMPTY_HEADER[148:156]) + 8 * ord(" ") - sum(_EMPTY_HEADER[124:135])
@@ -53,7 +54,7 @@ class PartWriter:
         self._quality = quality
         self._spans: list[tuple[int, int]] = []
         self._shape: tuple[int, ...] = ()
-        self._file = path.open("wb")
+        self._file = path.open("wb", buffering=_BUFFER_BYTES)
 
     def __enter__(self) -> Self:
         return self

@@ -2,42 +2,34 @@
 
     STORE/store.json  manifest.parquet  shards/shard-000000.tar  shards/shard-000000.index.npy
 
-Shards are memory-mapped, so a clip costs the pages it touches; an index tells where each frame lies. JPEG frames are
-decoded whole and at full size: decoding them at 1/2 saves 13 %, at 1/4 20 % of the time (most of it is spent on reading
-Huffman codes), and moves the resized pixels by 2 to 4 levels on average.
+Shards are memory-mapped, so a clip costs the pages it touches; an index tells where each frame lies.
 """
 
 from __future__ import annotations
 
 import mmap
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property, partial
 from multiprocessing.context import get_spawning_popen
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import simplejpeg
 import torch
 from numpy.typing import NDArray
 
 from sparsedense.data.augment import CropBox
 from sparsedense.data.errors import StoreError
+from sparsedense.data.frame_reading import MappedShard, StoredVideo
 from sparsedense.data.manifest import read_manifest, read_store_info, shard_index_path, shard_path
 from sparsedense.data.splits import SPLITS
 from sparsedense.data.video_columns import FramePlace, VideoColumns, read_text
 
 _MOST_OPEN_SHARDS = 128  # a mapping keeps a file open, two a shard; many systems allow a process 1024
-
-
-class MappedShard(NamedTuple):
-    """A shard and its index, both mapped into memory."""
-
-    data: NDArray[np.uint8]  # the whole file, mapped
-    spans: NDArray[np.int64]  # offset and length of each frame (N, 2), mapped
 
 
 class FrameStore:
@@ -84,6 +76,11 @@ class FrameStore:
 
     def __repr__(self) -> str:
         return f"FrameStore({str(self.path)!r}: {self.info.num_videos} videos, {len(self.class_names)} classes)"
+
+    @property
+    def name(self) -> str:
+        """Last part of where it lies."""
+        return self.path.name
 
     @cached_property
     def manifest(self) -> pa.Table:
@@ -198,20 +195,31 @@ class FrameStore:
             StoreError: the video was rejected, or the store is damaged.
         """
         indices = np.asarray(frame_indices, dtype=np.int64)
-        place = self._checked_place(video_id, indices)
-        box = CropBox(0, 0, place.height, place.width) if window is None else window
-        if box.top < 0 or box.left < 0 or box.top + box.height > place.height or box.left + box.width > place.width:
-            raise IndexError(f"{box} does not lie in the frames of video {video_id}, {place.height} x {place.width}")
-        shard = self._shard(place.shard)
-        read = _read_jpeg if self.codec == "jpeg" else _read_raw
-        try:
-            frames = read(shard, place, indices, box)
-        except (ValueError, TypeError) as error:
-            raise StoreError(
-                f"frames of {self._name(video_id)} in {self.path} are damaged ({error}); "
-                "make the store again with `sparsedense prepare`"
-            ) from error
+        with self._opened(video_id, indices) as video:
+            frames = video.windows(indices, window or CropBox(0, 0, *video.frame_size))
         return torch.from_numpy(frames).permute(3, 0, 1, 2)
+
+    def read_clips(
+        self,
+        video_id: int,
+        indices_VT: NDArray[np.int64],
+        boxes: Sequence[CropBox],
+        targets_VTHWC: Sequence[NDArray[np.uint8]],
+    ) -> None:
+        """Write clips of a video, cut out and resized as `crop_and_resize` does it; each frame is decoded once.
+
+        Args:
+            video_id: row of the manifest.
+            indices_VT: 0-based frame numbers of V clips (V, T); they may repeat and come in any order.
+            boxes: the window of each clip, inside the frame.
+            targets_VTHWC: V arrays (T, size, size, C) to write uint8 RGB clips into.
+
+        Raises:
+            IndexError: the video, a frame or a part of a window does not exist.
+            StoreError: the video was rejected, or the store is damaged.
+        """
+        with self._opened(video_id, indices_VT.reshape(-1)) as video:
+            video.write_clips(indices_VT, boxes, targets_VTHWC)
 
     def stored_bytes(self, video_id: int, frame_indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         """Frames of a video as they lie in the shard: JPEG files, or the pixels of raw frames; views, not copies.
@@ -221,10 +229,23 @@ class FrameStore:
             StoreError: the video was rejected, or the shard cannot be read.
         """
         indices = np.asarray(frame_indices, dtype=np.int64)
+        with self._opened(video_id, indices) as video:
+            return video.stored_bytes(indices)
+
+    @contextmanager
+    def _opened(self, video_id: int, indices: NDArray[np.int64]) -> Iterator[StoredVideo]:
+        """A video whose frames at these indices exist; an error in reading them names it."""
         place = self._checked_place(video_id, indices)
-        shard = self._shard(place.shard)
-        spans = shard.spans[indices + place.index_start].tolist()
-        return [shard.data[start : start + length] for start, length in spans]
+        video = StoredVideo(self._shard(place.shard), place, self.codec)
+        try:
+            yield video
+        except (ValueError, TypeError) as error:
+            raise StoreError(
+                f"frames of {self._name(video_id)} in {self.path} are damaged ({error}); "
+                "make the store again with `sparsedense prepare`"
+            ) from error
+        except IndexError as error:
+            raise IndexError(f"{error} of {self._name(video_id)}") from error
 
     def _checked_place(self, video_id: int, indices: NDArray[np.int64]) -> FramePlace:
         if not 0 <= video_id < len(self):
@@ -267,34 +288,3 @@ class FrameStore:
 
     def _read_column(self, name: str) -> pa.ChunkedArray:
         return pq.read_table(self.path / "manifest.parquet", columns=[name])[name]
-
-
-def _read_jpeg(shard: MappedShard, place: FramePlace, indices: NDArray[np.int64], box: CropBox) -> NDArray[np.uint8]:
-    frames = np.empty((len(indices), box.height, box.width, 3), dtype=np.uint8)
-    # A window is cut out of a frame that is still in the processor's cache; whole frames are decoded into their place.
-    whole = (box.height, box.width) == (place.height, place.width)
-    frame = np.empty((place.height, place.width, 3), dtype=np.uint8)
-    # A row's pixels and colours as one axis: numpy copies long rows faster than many triples.
-    windows = frames.reshape(len(indices), box.height, 3 * box.width)
-    window = frame.reshape(place.height, 3 * place.width)
-    window = window[box.top : box.top + box.height, 3 * box.left : 3 * (box.left + box.width)]
-    first_positions: dict[int, int] = {}
-    spans = shard.spans[indices + place.index_start].tolist()
-    for position, (index, (start, length)) in enumerate(zip(indices.tolist(), spans, strict=True)):
-        decoded = first_positions.setdefault(index, position)
-        if decoded != position:
-            frames[position] = frames[decoded]
-        elif whole:
-            simplejpeg.decode_jpeg(shard.data[start : start + length], "RGB", buffer=frames[position])
-        else:
-            simplejpeg.decode_jpeg(shard.data[start : start + length], "RGB", buffer=frame)
-            windows[position] = window
-    return frames
-
-
-def _read_raw(shard: MappedShard, place: FramePlace, indices: NDArray[np.int64], box: CropBox) -> NDArray[np.uint8]:
-    # The frames of a video lie one behind the other, so it is one array, and the clip one gather from it.
-    start = int(shard.spans[place.index_start, 0])
-    shape = (place.num_frames, place.height, place.width, 3)
-    video = shard.data[start : start + int(np.prod(shape))].reshape(shape)
-    return np.ascontiguousarray(video[indices, box.top : box.top + box.height, box.left : box.left + box.width])

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from sparsedense.data.loader import ClipBatch, TrainingClips, collate_pairs, use_one_thread
+from sparsedense.data.loader import ClipBatch, TrainingClips, use_one_thread
 from sparsedense.data.remote_store import RemoteStore
 from sparsedense.data.stream_order import StreamOrder, Stretch, batch_stretch, num_batches, rank_stretch
 
@@ -53,7 +53,7 @@ class StreamingClips(IterableDataset[ClipBatch]):
                 stretch = batch_stretch(self._part, number, self._batch_size)
                 if ahead is not None:
                     ahead.reach(stretch.first)
-                yield collate_pairs([self._dataset[draw] for draw in self._order.draws(self._epoch, stretch)])
+                yield self._dataset.batch(self._order.draws(self._epoch, stretch))
         finally:
             if ahead is not None:
                 ahead.stop()

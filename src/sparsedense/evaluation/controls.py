@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sparsedense.data.augment import centre_crop_box, crop_and_resize, to_float
+from sparsedense.data.augment import centre_crop_box, to_float
 from sparsedense.data.clip_config import ClipConfig
+from sparsedense.data.resize import crop_and_resize
 from sparsedense.data.sampling import centre_view_pair
 from sparsedense.data.store import FrameStore
 from sparsedense.evaluation.inference import PartedProgress, Progress, clip_settings

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparsedense.data.remote_store import open_store
 from sparsedense.data.store import FrameStore
 from sparsedense.evaluation.examples import write_examples
 from sparsedense.evaluation.inference import Progress, clip_outputs
@@ -72,7 +73,7 @@ def evaluate(
 
     Args:
         model: recogniser or its file.
-        store: frame store or its folder.
+        store: frame store, or its folder or URL.
         split: which videos.
         clips_per_video: evenly spaced clips a video.
         out: folder to write `evaluation.json` and the pictures of examples into.
@@ -85,7 +86,7 @@ def evaluate(
         ValueError: the split has no labelled video.
     """
     recogniser = model if isinstance(model, Recogniser) else load_model(model)
-    frame_store = store if isinstance(store, FrameStore) else FrameStore(store)
+    frame_store = store if isinstance(store, FrameStore) else open_store(store)
     check_classes(recogniser.class_names, frame_store)
     videos = frame_store.videos(split=split, labelled=True)
     if not len(videos):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sparsedense.data.augment import to_float
 from sparsedense.data.clip_config import ClipConfig
-from sparsedense.data.loader import EvaluationClips, evaluation_loader
+from sparsedense.data.evaluation_clips import EvaluationClips, evaluation_loader
 from sparsedense.data.store import FrameStore
 from sparsedense.models.recogniser import Recogniser
 

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sparsedense.data.augment import resize_clips
 from sparsedense.data.clip_config import ClipConfig
+from sparsedense.data.resize import resize_clips
 from sparsedense.data.store import FrameStore
 from sparsedense.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from sparsedense.evaluation.inference import PartedProgress, Progress, clip_settings, output_batches

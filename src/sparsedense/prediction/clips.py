@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sparsedense.data.augment import centre_crop_box, crop_and_resize
+from sparsedense.data.augment import centre_crop_box
 from sparsedense.data.clip_config import ClipConfig
+from sparsedense.data.resize import crop_and_resize
 from sparsedense.prediction.sources import VideoSource
 from sparsedense.video.decoder import VideoDecoder
 from sparsedense.video.errors import DamagedVideoError, UnreadableVideoError

@@ -10,14 +10,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from sparsedense.config import Experiment
-from sparsedense.data.loader import (
-    DrawSampler,
-    EvaluationClips,
-    EvaluationShare,
-    TrainingClips,
-    evaluation_loader,
-    training_loader,
-)
+from sparsedense.data.evaluation_clips import EvaluationClips, EvaluationShare, evaluation_loader
+from sparsedense.data.loader import DrawSampler, TrainingClips, training_loader
 from sparsedense.data.low_label import labelled_subset
 from sparsedense.data.published_list import published_subset
 from sparsedense.data.store import FrameStore

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from sparsedense.config import Experiment
 from sparsedense.data.augment import Generators, add_noise, flip_clips, jitter_colours, random_flips, to_float
-from sparsedense.data.loader import PADDING, ClipBatch
+from sparsedense.data.evaluation_clips import PADDING
+from sparsedense.data.loader import ClipBatch
 from sparsedense.evaluation.metrics import ClassificationMetrics
 from sparsedense.losses.classification import ClassificationLoss
 from sparsedense.models.encoder import Encoder, pool

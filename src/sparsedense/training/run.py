@@ -12,6 +12,7 @@ from lightning.pytorch import seed_everything
 from lightning.pytorch.callbacks import Callback
 
 from sparsedense.config import Experiment, load_experiment, save_experiment
+from sparsedense.data.remote_store import open_store
 from sparsedense.data.store import FrameStore
 from sparsedense.models.encoder import load_kinetics_weights
 from sparsedense.models.model_file import load_model, save_model
@@ -110,7 +111,7 @@ def run_phase(
 
     Args:
         phase: which training.
-        store: folder written by `prepare`.
+        store: folder written by `prepare`, or the URL of one; its shards are copied as they are read.
         out: the run's folder.
         experiment: the settings; the recipe `sparsedense` if not given.
         init: model file whose encoder (and speed head) to start from, or `kinetics` for torchvision's weights.
@@ -127,7 +128,7 @@ def run_phase(
     quieten_lightning()
     experiment = experiment or load_experiment()
     prepare_process(experiment.machine)
-    frame_store, folder = FrameStore(store), Path(out)
+    frame_store, folder = open_store(store), Path(out)
     plan = TrainingPlan(phase, getattr(experiment, phase.value), experiment.objective)
     pools = video_pools(frame_store, experiment, phase)
     batch_share(plan.config.batch_size, math.prod(resolve_processes(experiment.machine)))  # refused before all else

@@ -74,7 +74,7 @@ def describe_store(store: FrameStore) -> dict[str, Any]:
     """Name, size of frames and counts of a store, as written to `environment.json` and to the model file."""
     splits = {split: store.count_videos(split=split) for split in store.splits_present}
     return {
-        "name": store.path.name,
+        "name": store.name,
         "short_side": store.short_side,
         "videos": store.count_videos(),
         "median_frames": float(np.median(store.lengths_frames())),

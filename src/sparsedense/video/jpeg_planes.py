@@ -77,7 +77,7 @@ class JpegPlaneScaler:
         )
         luma, cb, cr = (_pixels(plane, quarter_turns) for plane in scaled.planes)
         height, width = luma.shape
-        return JpegPlanes(_even_sides(luma)[:height, :width], *_halved(_even_sides(cb), _even_sides(cr)))
+        return JpegPlanes(_even_sides(luma)[:height, :width], *(_halved(_even_sides(c)) for c in (cb, cr)))
 
 
 def _has_jpeg_colours(frame: av.VideoFrame) -> bool:
@@ -97,16 +97,17 @@ def _even_sides(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = plane.shape
     if height % 2 == 0 and width % 2 == 0:
         return plane
-    even = np.empty((height + height % 2, width + width % 2), dtype=np.uint8)
-    even[:height, :width] = plane
-    even[height:, :width] = plane[-1]
-    even[:, width:] = even[:, width - 1 : width]
-    return even
+    import cv2  # here and below: who only decodes needs it not, and it is slow to import
+
+    even = cv2.copyMakeBorder(plane, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    return np.asarray(even, dtype=np.uint8)
 
 
-def _halved(cb: NDArray[np.uint8], cr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Means of 2 x 2 pixels of both."""
-    # Two neighbours as one number: numpy adds whole rows five times faster than every second of their pixels.
-    pairs = np.stack([cb, cr]).view(np.uint16)
-    sums = (pairs & 0xFF) + (pairs >> 8)
-    return ((sums[:, 0::2] + sums[:, 1::2] + 2) >> 2).astype(np.uint8)
+def _halved(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Means of 2 x 2 pixels of a plane with even sides, halves rounded up."""
+    import cv2
+
+    height, width = plane.shape
+    # OpenCV has a kernel for just this; it takes a tenth of the time of numpy's sums.
+    halved = cv2.resize(plane, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    return np.asarray(halved, dtype=np.uint8)

@@ -91,6 +91,10 @@ GOOD: dict[str, tuple[Callable[[Path], object], int]] = {
 }
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "audio only.mp4": (samples.write_audio_only, "no video stream (audio only)"),
+    "song with cover.mp4": (
+        lambda path: samples.write_audio_only(path, cover=True),
+        "no video stream (audio only)",
+    ),
     "zero bytes.mp4": (Path.touch, "file is empty"),
     "text.mp4": (lambda path: path.write_text("no video\n" * 50), NO_VIDEO),
     "no header.mp4": (samples.write_headless, NO_VIDEO),

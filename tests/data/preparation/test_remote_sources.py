@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from sparsedense.cli import main
 from sparsedense.data import remote_files
 from sparsedense.data.errors import CatalogError, StoreError
 from sparsedense.data.manifest import read_rows, read_store_info
@@ -241,8 +240,3 @@ def test_what_cannot_be_a_source_is_told_before_anything_is_read(tmp_path: Path)
         prepared(tmp_path / "list.csv", tmp_path / "store")
     with pytest.raises(CatalogError, match=r"ucf101 are read from a folder of this machine, not from s3://bucket/ucf"):
         prepared("s3://bucket/ucf", tmp_path / "store", dataset="ucf101")
-
-
-def test_a_store_is_not_made_at_a_url(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["prepare", str(videos), "--out", "s3://bucket/store"]) == 1
-    assert "s3://bucket/store is a URL, and a store is made on a disk; prepare into" in capsys.readouterr().err

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from sparsedense.data.errors import StoreError
+from sparsedense.data.file_cache import DEFAULT_CACHE
 from sparsedense.data.listing import counted
+from sparsedense.data.locations import file_name
 from sparsedense.data.manifest import ManifestRow
 from sparsedense.data.preparation.duplicates import is_duplicate_note
 from sparsedense.data.preparation.plan import Plan, PlannedVideo
+from sparsedense.data.preparation.remote_target import target_at
 from sparsedense.data.preparation.repack import samples_of
 from sparsedense.data.preparation.store_assembly import read_missing, write_store
 from sparsedense.data.preparation.store_target import StoreTarget
@@ -25,21 +28,28 @@ from sparsedense.data.preparation.summary import PrepareSummary, summary_of
 from sparsedense.data.preparation.update import StoredRows, read_stored
 from sparsedense.data.shards import ShardWriter, sample_metadata
 from sparsedense.data.splits import cut_groups, shown
+from sparsedense.video.url import is_url
 
 _FORMAT = ("codec", "short_side", "quality", "min_frames")
 
 
 def merge_stores(
-    stores: Sequence[str | Path], out: str | Path, *, overwrite: bool = False, max_shard_bytes: int | None = None
+    stores: Sequence[str | Path],
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    max_shard_bytes: int | None = None,
+    cache: str | Path | None = None,
 ) -> PrepareSummary:
     """Put stores together.
 
     Args:
-        stores: folders of stores with the same frame format: all parts of one source, in any order, or stores of whole
-            sources, whose videos follow each other.
-        out: folder of the store to make.
+        stores: folders or URLs of stores with the same frame format: all parts of one source, in any order, or stores
+            of whole sources, whose videos follow each other.
+        out: folder or URL of the store to make.
         overwrite: replace a store that exists.
         max_shard_bytes: size at which a new shard begins; None takes that of the first store.
+        cache: folder for copies of stores at URLs, and for what is made of one; `~/.cache/sparsedense` if not given.
 
     Raises:
         StoreError: a part is missing or there twice, the stores do not go together, or `out` exists or cannot be
@@ -47,10 +57,10 @@ def merge_stores(
         FileExistsError: another process makes this store.
     """
     start = time.perf_counter()
-    paths = [Path(store) for store in stores]
-    if len(paths) < 2:
-        raise StoreError(f"{counted(len(paths), 'store')} given; at least two are needed")
-    target = StoreTarget(Path(out))
+    if len(stores) < 2:
+        raise StoreError(f"{counted(len(stores), 'store')} given; at least two are needed")
+    paths = [_on_this_machine(store, cache) for store in stores]
+    target = target_at(out, cache=cache)
     with target.held():
         if target.exists and not overwrite:
             raise StoreError(f"{out} is a frame store already; use --overwrite to replace it, or choose another folder")
@@ -67,8 +77,16 @@ def merge_stores(
         rows, num_shards = _copied(plan, paths, olds, target)
         info = write_store(target.partial, plan, rows, [video.source for video in plan.videos], num_shards=num_shards)
         target.publish()
-    summary = summary_of(target.out, info, rows)
+    summary = summary_of(target.name, info, rows)
     return replace(summary, seconds=time.perf_counter() - start, changed=True)
+
+
+def _on_this_machine(store: str | Path, cache: str | Path | None) -> Path:
+    if not isinstance(store, str) or not is_url(store):
+        return Path(store)
+    from sparsedense.data.remote_store import RemoteStore  # here: it brings torch, which takes seconds
+
+    return RemoteStore(store, cache=DEFAULT_CACHE if cache is None else cache).fetch_all()
 
 
 def _check_format(paths: Sequence[Path], found: Sequence[StoredRows]) -> None:
@@ -164,7 +182,7 @@ def _plan(
     names = {name for stored in found for name in stored.info.class_names}
     notes = dict.fromkeys(note for stored in found for note in stored.info.notes if not is_duplicate_note(note))
     return Plan(
-        source=first.source if is_part else target.out.name,
+        source=first.source if is_part else file_name(target.name),
         arguments=arguments,
         class_names=first.class_names if is_part else tuple(sorted(names)),
         notes=tuple(notes),

@@ -16,7 +16,6 @@ from sparsedense.data.locations import Location, resolved
 from sparsedense.data.preparation.arguments import PrepareArguments, format_of, same_splits, told_differences
 from sparsedense.data.preparation.plan import Plan, planned, read_plan, write_plan
 from sparsedense.data.preparation.run import PrepareRun, RunSettings
-from sparsedense.data.preparation.source_files import write_source_files
 from sparsedense.data.preparation.store_assembly import merged_rows, take_over_shards, write_store
 from sparsedense.data.preparation.store_target import StoreTarget
 from sparsedense.data.preparation.summary import PrepareSummary, summary_of
@@ -100,7 +99,7 @@ class Preparation:
             differences = "it was to overwrite the store that is there"
         if differences:
             raise StoreError(
-                f"an unfinished run of prepare for {self._target.out} was another one: {differences}; run it again as "
+                f"an unfinished run of prepare for {self._target.name} was another one: {differences}; run it again as "
                 "it was, or use --overwrite to start anew"
             )
         return plan
@@ -127,7 +126,7 @@ class Preparation:
             return plan
         files = [video.source for video in plan.videos]
         if files != stored.files:  # other times, same content: not to be hashed again
-            write_source_files(self._target.out, files)
+            self._target.replace_sources(files)
         return None
 
     def _plan_of(self, catalog: Catalog) -> Plan:
@@ -157,6 +156,7 @@ class Preparation:
             frame_format=self._arguments.frame_format,
             settings=self._settings,
             first_shard=0 if stored is None else stored.info.num_shards,
+            ship=target.ship,
         )
         run.run()
         rows, files = merged_rows(plan, run.entries, stored)
@@ -166,14 +166,14 @@ class Preparation:
         if stored is not None:
             if rows == stored.rows:  # what was tried again is as it was
                 target.discard()
-                summary = summary_of(target.out, stored.info, stored.rows)
+                summary = summary_of(target.name, stored.info, stored.rows)
                 return replace(summary, files_read=len(run.entries) - run.num_before)
             codec, scratch = self._arguments.codec, target.work / "rewritten"
-            take_over_shards(rows, stored, base=target.out, store=target.partial, codec=codec, scratch=scratch)
+            take_over_shards(rows, stored, target=target, codec=codec, scratch=scratch)
         info = write_store(target.partial, plan, rows, files, num_shards=run.num_shards)
         target.publish()
         return replace(
-            summary_of(target.out, info, rows),
+            summary_of(target.name, info, rows),
             files_read=len(run.entries) - run.num_before,
             frames_read=run.num_frames,
             changed=True,
@@ -184,7 +184,7 @@ class Preparation:
 
     def _stored_summary(self) -> PrepareSummary:
         stored = self._stored()
-        return summary_of(self._target.out, stored.info, stored.rows)
+        return summary_of(self._target.name, stored.info, stored.rows)
 
     def _check_same_store(self, stored: StoredRows) -> None:
         """Refuse to bring a store up to date that was made otherwise, or from something else."""
@@ -202,14 +202,14 @@ class Preparation:
         differences = told_differences(before, now)
         if differences:
             raise StoreError(
-                f"{self._target.out} is a frame store that was made otherwise: {differences}; use --overwrite to make "
+                f"{self._target.name} is a frame store that was made otherwise: {differences}; use --overwrite to make "
                 "it again, or choose another folder"
             )
 
     def _check_same_catalog(self, stored: StoredRows, catalog: Catalog) -> None:
         if stored.info.shard is not None and stored.info.shard["catalog"] != _mark_of_catalog(catalog):
             raise StoreError(
-                f"the source {self._source} has changed since {self._target.out} was made from a part of it; make all "
+                f"the source {self._source} has changed since {self._target.name} was made from a part of it; make all "
                 "parts again with --overwrite, or merge them as they are and bring the merged store up to date"
             )
 

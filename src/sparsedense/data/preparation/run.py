@@ -57,6 +57,7 @@ class PrepareRun:
         frame_format: how to store the frames.
         settings: how to work.
         first_shard: number of the first shard to write.
+        ship: called with the number of each shard that a run that goes on will not look at again, maybe more than once.
 
     Attributes:
         entries: the finished videos, those of an interrupted run first.
@@ -73,8 +74,10 @@ class PrepareRun:
         frame_format: FrameFormat,
         settings: RunSettings,
         first_shard: int = 0,
+        ship: Callable[[int], None] = lambda _number: None,
     ) -> None:
         self._plan = plan
+        self._ship, self._num_shipped = ship, first_shard
         self._format = frame_format
         self._settings = settings
         self._parts = (work / "parts").absolute()  # the processes of a cluster have other working folders
@@ -194,6 +197,9 @@ class PrepareRun:
             part = self._parts / _key(entry.row.video_id)
             result_path(part).unlink(missing_ok=True)
             part.unlink(missing_ok=True)
+        while self._num_shipped < max((entry.row.shard for entry in finished), default=-1):
+            self._ship(self._num_shipped)
+            self._num_shipped += 1
         self._committed = time.perf_counter()
 
     def _tell(self) -> None:

@@ -22,6 +22,7 @@ from sparsedense.data.preparation.journal import JournalEntry
 from sparsedense.data.preparation.plan import Plan
 from sparsedense.data.preparation.repack import rewrite_shard
 from sparsedense.data.preparation.source_files import SourceFile, write_source_files
+from sparsedense.data.preparation.store_target import StoreTarget
 from sparsedense.data.preparation.update import StoredRows
 from sparsedense.data.shards import sample_metadata
 
@@ -62,18 +63,18 @@ def merged_rows(
 
 
 def take_over_shards(
-    rows: list[ManifestRow], stored: StoredRows, *, base: Path, store: Path, codec: str, scratch: Path
+    rows: list[ManifestRow], stored: StoredRows, *, target: StoreTarget, codec: str, scratch: Path
 ) -> None:
     """Put the shards of a store into its successor: as links, or written again where something in them has changed.
 
     Args:
         rows: the manifest to come; places of rows in shards that are written again are put in.
         stored: the store.
-        base: its folder.
-        store: the folder of its successor.
+        target: where it is, and its successor will be; of a store at a URL, only shards that change are copied.
         codec: "jpeg" or "raw".
         scratch: a folder that may be made and removed.
     """
+    base, store = target.out, target.partial
     before: dict[int, list[ManifestRow]] = defaultdict(list)
     for row in stored.rows:
         before[row.shard].append(row)
@@ -84,9 +85,11 @@ def take_over_shards(
             for old in before[number]
         )
         if unchanged:
-            for path_of in (shard_path, shard_index_path):
-                _link(path_of(base, number), path_of(store, number))
+            if target.has_shard(number):
+                for path_of in (shard_path, shard_index_path):
+                    _link(path_of(base, number), path_of(store, number))
             continue
+        target.fetch_shard(number)
         kept.sort(key=lambda row: row.index_start)
         _clear(scratch)
         starts = rewrite_shard(base, codec, kept, number=number, scratch=scratch)

@@ -9,12 +9,15 @@ OUT                 the store
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from sparsedense.data.errors import StoreError
+from sparsedense.data.locations import Location
+from sparsedense.data.manifest import shard_path
 from sparsedense.data.preparation.durable_files import sync_folder
+from sparsedense.data.preparation.source_files import SourceFile, write_source_files
 from sparsedense.file_lock import file_lock
 
 
@@ -31,16 +34,13 @@ class StoreTarget:
         plan: what is to be done; where it exists, a run was interrupted.
 
     Raises:
-        StoreError: it is a URL.
+        StoreError: it is a URL that was made a path.
     """
 
     def __init__(self, out: Path) -> None:
         scheme, _, rest = str(out).partition("/")
         if len(scheme) > 2 and scheme.endswith(":"):  # a URL that was read as a path: "s3:/bucket/store"
-            raise StoreError(
-                f"{scheme}//{rest} is a URL, and a store is made on a disk; prepare into a folder, then copy it "
-                "(`aws s3 cp --recursive`, `gcloud storage cp -r`, `rsync`): a store at a URL can be read"
-            )
+            raise StoreError(f"{scheme}//{rest} is a URL and was given as a path; give it as a string")
         self.out = out
         self.partial = out.parent / f".{out.name}.partial"
         self.work = self.partial / "work"
@@ -56,7 +56,7 @@ class StoreTarget:
             FileExistsError: another process works on this store.
             StoreError: the folder exists and is no store, or cannot be written.
         """
-        busy = f"another process makes the store {self.out}; wait for it, or choose another folder"
+        busy = f"another process makes the store {self.name}; wait for it, or choose another folder"
         try:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             with file_lock(self._lock, busy=busy):
@@ -67,9 +67,14 @@ class StoreTarget:
             if str(error) == busy:
                 raise
             raise StoreError(
-                f"cannot write the store {self.out}: {error}; mend this (space, permissions) and run the same command "
+                f"cannot write the store {self.name}: {error}; mend this (space, permissions) and run the same command "
                 "again: what is finished is kept"
             ) from error
+
+    @property
+    def name(self) -> Location:
+        """The place as a user gives it."""
+        return self.out
 
     @property
     def exists(self) -> bool:
@@ -99,6 +104,20 @@ class StoreTarget:
         sync_folder(self.out.parent)
         if self._replaced.exists():
             shutil.rmtree(self._replaced)
+
+    def fetch_shard(self, number: int) -> None:
+        """Have a shard of the store in `out`; of a store in a folder all are there."""
+
+    def has_shard(self, number: int) -> bool:
+        """Whether a shard of the store is in `out`."""
+        return shard_path(self.out, number).exists()
+
+    def ship(self, number: int) -> None:
+        """Take a finished shard of the store to come to where it will be; in a folder it is there."""
+
+    def replace_sources(self, files: Sequence[SourceFile]) -> None:
+        """Write what is known of the source files of the store that is there."""
+        write_source_files(self.out, files)
 
     def _settle(self) -> None:
         if (self.partial / "store.json").is_file():

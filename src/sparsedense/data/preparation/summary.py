@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from sparsedense.data.locations import Location
 from sparsedense.data.manifest import ManifestRow, StoreInfo
 
 
@@ -47,7 +47,7 @@ class PrepareSummary:
     """What `prepare` or `merge_stores` made; counts are of the whole store.
 
     Attributes:
-        store: folder of the frame store.
+        store: folder or URL of the frame store.
         ok: videos stored.
         rejected: files that cannot be used.
         frames: frames stored.
@@ -61,7 +61,7 @@ class PrepareSummary:
         changed: whether the store differs from what it was; False says that there was nothing to do.
     """
 
-    store: Path
+    store: Location
     ok: int
     rejected: int
     frames: int
@@ -75,11 +75,11 @@ class PrepareSummary:
     changed: bool = True
 
 
-def summary_of(store: Path, info: StoreInfo, rows: Sequence[ManifestRow]) -> PrepareSummary:
+def summary_of(store: Location, info: StoreInfo, rows: Sequence[ManifestRow]) -> PrepareSummary:
     """The summary of a store, before it is told what this run did.
 
     Args:
-        store: its folder.
+        store: its folder or URL.
         info: what `store.json` says.
         rows: its manifest.
     """
