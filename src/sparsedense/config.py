@@ -73,7 +73,8 @@ class MachineConfig:
         precision: `auto` takes bfloat16 where the machine computes in it, else float32; or Lightning's names.
         channels_last: memory layout of the network's tensors; `auto` takes it with bfloat16, on a GPU, and on a CPU for
             narrow networks. `sparsedense tune` measures it.
-        num_workers: processes that read clips; 0 reads in the training process.
+        num_workers: processes that read clips beside each training process; 0 reads in the training process. `auto` takes
+            one on a CPU, none where each training process has but one core, and up to eight for a GPU.
         threads: of the network on a CPU; `null` leaves it to PyTorch.
         compile: mode of `torch.compile` for the backbone: `no`, `default`, `reduce-overhead` (CUDA graphs) or
             `max-autotune`. The first step takes minutes.
@@ -94,7 +95,7 @@ class MachineConfig:
     sync_batchnorm: bool = True
     precision: str = "auto"
     channels_last: Literal["auto"] | bool = "auto"
-    num_workers: int = 1
+    num_workers: Literal["auto"] | int = "auto"
     threads: int | None = None
     compile: Literal["no", "default", "reduce-overhead", "max-autotune"] = "no"
     fused_optimiser: Literal["auto"] | bool = "auto"

@@ -12,12 +12,13 @@ from sparsedense.models.encoder import EncoderConfig
 from sparsedense.processes import Launch
 from sparsedense.training import machine
 from sparsedense.training.machine import (
-    cpu_computes_bfloat16,
+    cpu_gains_by_bfloat16,
     describe_environment,
     resolve_channels_last,
     resolve_fused_optimiser,
     resolve_precision,
     resolve_processes,
+    resolve_workers,
     uses_cuda,
 )
 
@@ -27,11 +28,11 @@ def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, cuda_bf16: bool = Fa
     monkeypatch.setattr(
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or cuda_bf16
     )
-    monkeypatch.setattr(machine, "cpu_computes_bfloat16", lambda: cpu_bf16)
+    monkeypatch.setattr(machine, "cpu_gains_by_bfloat16", lambda: cpu_bf16)
 
 
 @pytest.mark.parametrize("native", [True, False])
-def test_auto_takes_bfloat16_where_it_is_native(monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
+def test_auto_takes_bfloat16_where_it_is_faster(monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
     expected = "bf16-mixed" if native else "32-true"
     pretend(monkeypatch, cuda=False, cpu_bf16=native)
     assert resolve_precision(MachineConfig()) == expected
@@ -110,20 +111,51 @@ def test_cuda_is_used_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "native"),
-    [({}, False), ({"avx512_bf16": False, "amx_bf16": True}, True), ({"avx512_bf16": True}, True)],
+    ("capabilities", "cpu", "gains"),
+    [
+        ({}, "AMD EPYC", False),
+        ({"avx512_bf16": False, "amx_bf16": True}, "Intel(R) Xeon(R)", True),
+        ({"avx512_bf16": True}, "AMD EPYC", True),
+        ({"avx512_bf16": True, "amx_bf16": False}, "Intel(R) Xeon(R)", False),
+    ],
 )
 def test_the_cpus_capabilities_are_asked(
-    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], native: bool
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], cpu: str, gains: bool
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    assert cpu_computes_bfloat16() is native
+    monkeypatch.setattr(machine, "_cpu_name", lambda: cpu)
+    assert cpu_gains_by_bfloat16() is gains
 
 
-def test_a_torch_without_the_public_function_is_asked_the_old_way(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("cpu", "gains"), [("AMD EPYC", True), ("Intel(R) Xeon(R)", False)])
+def test_a_torch_without_the_public_function_is_asked_the_old_way(
+    monkeypatch: pytest.MonkeyPatch, cpu: str, gains: bool
+) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
-    assert cpu_computes_bfloat16()
+    monkeypatch.setattr(machine, "_cpu_name", lambda: cpu)
+    assert cpu_gains_by_bfloat16() is gains
+
+
+@pytest.mark.parametrize(("cores", "devices", "workers"), [(1, 1, 0), (2, 1, 1), (8, 1, 1), (2, 2, 0), (4, 2, 1)])
+def test_clips_are_read_beside_the_network_where_there_is_a_core_for_it(
+    monkeypatch: pytest.MonkeyPatch, cores: int, devices: int, workers: int
+) -> None:
+    monkeypatch.setattr(machine, "available_cores", lambda: cores)
+    monkeypatch.setattr(machine, "current_launch", lambda: None)
+    assert resolve_workers(MachineConfig(accelerator="cpu", devices=devices)) == workers
+    assert resolve_workers(MachineConfig(accelerator="cpu", devices=devices, num_workers=3)) == 3
+
+
+def test_a_gpu_is_fed_by_more_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, cuda=True)
+    monkeypatch.setattr(machine, "current_launch", lambda: None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    workers = []
+    for cores in (2, 8, 64):
+        monkeypatch.setattr(machine, "available_cores", lambda cores=cores: cores)
+        workers.append(resolve_workers(MachineConfig()))
+    assert workers == [0, 3, 8]
 
 
 def test_the_environment_names_versions_and_command(monkeypatch: pytest.MonkeyPatch) -> None:

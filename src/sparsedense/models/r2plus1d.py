@@ -77,6 +77,24 @@ class R2Plus1D(nn.Module):
         self.load_state_dict({name: value for name, value in state.items() if not name.startswith("fc.")})
 
 
+class SpatialConv(nn.Conv3d):
+    """A 1xkxk convolution, computed in the channels-last layout as a kxk one of every frame: the same sums.
+
+    There the frames of all clips are one batch of pictures without a copy, and the kernels for two dimensions are the
+    better ones. In the contiguous layout it would take a copy, and stays one of three dimensions.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map `(B, out_channels, T, H', W')`."""
+        if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last_3d):
+            return super().forward(x)
+        frames_NCHW = x.transpose(1, 2).flatten(0, 1)
+        out = F.conv2d(
+            frames_NCHW, self.weight.squeeze(2), stride=self.stride[1:], padding=tuple(map(int, self.padding[1:]))
+        )
+        return out.unflatten(0, (len(x), x.shape[2])).transpose(1, 2)
+
+
 class TemporalConv(nn.Conv3d):
     """A 3x1x1 convolution, computed as a 3x1 one over (time, all places of a frame): the same sums.
 
@@ -89,7 +107,7 @@ class TemporalConv(nn.Conv3d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map `(B, out_channels, T', H, W)`."""
         out = F.conv2d(
-            x.flatten(3), self.weight.squeeze(-1), stride=(self.stride[0], 1), padding=(int(self.padding[0]), 0)
+            x.flatten(3), self.weight.flatten(3), stride=(self.stride[0], 1), padding=(int(self.padding[0]), 0)
         )
         return out.view(*out.shape[:3], *x.shape[3:])
 
@@ -175,8 +193,8 @@ def _stem(in_channels: int, middle: int, out_channels: int) -> nn.Sequential:
     )
 
 
-def _spatial_conv(in_channels: int, out_channels: int, *, kernel: int, stride: int) -> nn.Conv3d:
-    return nn.Conv3d(
+def _spatial_conv(in_channels: int, out_channels: int, *, kernel: int, stride: int) -> SpatialConv:
+    return SpatialConv(
         in_channels,
         out_channels,
         kernel_size=(1, kernel, kernel),

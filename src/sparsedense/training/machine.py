@@ -14,6 +14,7 @@ from sparsedense.config import MachineConfig
 from sparsedense.models.encoder import R2PLUS1D, EncoderConfig
 from sparsedense.processes import current_launch
 
+_WORKERS_OF_A_GPU = 8  # at most
 _NARROW = 0.5  # width below which channels-last pays in float32 on a CPU
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _LARGEST_INT = 2**31 - 1
@@ -22,14 +23,14 @@ _LARGEST_INT = 2**31 - 1
 def resolve_precision(config: MachineConfig) -> str:
     """Lightning's name of the precision to train with.
 
-    `auto` is bfloat16 autocast where the arithmetic is native: a CUDA device that supports it, or a CPU with
-    AVX512-BF16 or AMX. Elsewhere bfloat16 is emulated and several times slower than float32.
+    `auto` is bfloat16 autocast where that is faster: on a CUDA device that supports it, and on the CPUs that
+    `cpu_gains_by_bfloat16` names. Elsewhere it is emulated and several times slower than float32.
     """
     if config.precision != "auto":
         return config.precision
     if uses_cuda(config):
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    return "bf16-mixed" if cpu_computes_bfloat16() else "32-true"
+    return "bf16-mixed" if cpu_gains_by_bfloat16() else "32-true"
 
 
 def resolve_channels_last(config: MachineConfig, encoder: EncoderConfig) -> bool:
@@ -90,6 +91,27 @@ def resolve_processes(config: MachineConfig) -> tuple[int, int]:
     return launch.per_node, launch.num_nodes
 
 
+def resolve_sync_batchnorm(config: MachineConfig) -> bool:
+    """Whether several processes share BatchNorm's statistics."""
+    return config.sync_batchnorm
+
+
+def resolve_workers(config: MachineConfig) -> int:
+    """Processes that read clips beside each training process.
+
+    On its only core a worker would but take turns with the network, and in a group all would wait for that.
+    """
+    if config.num_workers != "auto":
+        return config.num_workers
+    cores = available_cores() // resolve_processes(config)[0]
+    return min(_WORKERS_OF_A_GPU if uses_cuda(config) else 1, max(0, cores - 1))
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _device_count(config: MachineConfig) -> int | None:
     """Number of devices that the configuration names, in Lightning's ways to name them; none for all there are."""
     devices = str(config.devices).strip()
@@ -103,13 +125,22 @@ def uses_cuda(config: MachineConfig) -> bool:
     return config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
-def cpu_computes_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 natively."""
-    # The public function came with torch 2.7; before it there was only the private one.
-    if hasattr(torch.cpu, "get_capabilities"):
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return bool(torch.cpu._is_avx512_bf16_supported())
+def cpu_gains_by_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 faster than float32: one with AMX, or AMD's with AVX512-BF16.
+
+    Intel's cores with AVX512-BF16 and without AMX have half the units for it: on a Xeon of family 6, model 207, whose
+    virtual machine hides AMX, a product of 1024x1024 matrices runs at 106 GFLOP/s in bfloat16 and at 201 in float32 on
+    one core (torch 2.14), and every convolution of our networks is slower too.
+    """
+    # The public function came with torch 2.7; before it there was only the private one, which knows no AMX.
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return bool(torch.cpu._is_avx512_bf16_supported()) and not _is_intel()
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16")) or (bool(capabilities.get("avx512_bf16")) and not _is_intel())
+
+
+def _is_intel() -> bool:
+    return "intel" in _cpu_name().lower()
 
 
 def describe_environment() -> dict[str, Any]:
@@ -120,7 +151,7 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": available_cores(),
         "gpu": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "job": None if launch is None else launch.job,
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),

@@ -22,7 +22,7 @@ from sparsedense.models.encoder import Encoder, pool
 from sparsedense.models.recogniser import Recogniser
 from sparsedense.models.teacher import Teacher
 from sparsedense.training.epoch_means import EpochMeans
-from sparsedense.training.gather import gather_rows, mean_over_processes
+from sparsedense.training.gather import gather_each, means_over_processes
 from sparsedense.training.machine import resolve_fused_optimiser
 from sparsedense.training.objectives import ContrastObjective, Maps, Outcome, build_objectives
 from sparsedense.training.plan import Phase, TrainingPlan
@@ -190,7 +190,7 @@ class SparseDenseModule(LightningModule):
             found: list[Tensor] = []
             if outcome.loss.requires_grad:
                 gradients = torch.autograd.grad(outcome.loss, weights, retain_graph=True, allow_unused=True)
-                found = [mean_over_processes(gradient) for gradient in gradients if gradient is not None]
+                found = means_over_processes([gradient for gradient in gradients if gradient is not None])
             # A loss that does not reach the encoder is what the figure is there to tell: 0, not an error.
             norms[f"gradient_{name}"] = (
                 torch.stack(torch._foreach_norm(found)).norm() if found else torch.zeros_like(outcome.loss)
@@ -203,8 +203,8 @@ class SparseDenseModule(LightningModule):
         # All dense clips of a video have its label: the first of several shows always the same part of the video.
         labels = labels.repeat_interleave(len(dense_map) // len(labels))
         # All processes' clips: how many have a label may differ from one to another.
-        logits = gather_rows(self.model.classifier(pool(dense_map)))
-        return cast(Tensor, self.classification_loss(logits, gather_rows(labels)))
+        logits, labels = gather_each(self.model.classifier(pool(dense_map)), labels)
+        return cast(Tensor, self.classification_loss(logits, labels.long()))
 
     def _metrics(self) -> ClassificationMetrics:
         if self.validation_metrics is None:

@@ -12,7 +12,7 @@ from sparsedense.training.module import SparseDenseModule
 from sparsedense.training.sync_batchnorm import CpuSyncBatchNormPlugin
 
 # Newer releases of torch have a new name for it, and warn of the old one.
-_SYNC_BUFFERS = next(
+SYNC_BUFFERS = next(
     name
     for name in ("forward_sync_buffers", "broadcast_buffers")
     if name in inspect.signature(DistributedDataParallel).parameters
@@ -30,7 +30,7 @@ def trainer_options(machine: MachineConfig, module: SparseDenseModule) -> dict[s
         "find_unused_parameters": not all_parameters_take_part(module),
         "gradient_as_bucket_view": True,
         # Synchronised, BatchNorm's statistics are equal everywhere, as the queue is.
-        _SYNC_BUFFERS: not synchronised,
+        SYNC_BUFFERS: not synchronised,
     }
     return {
         **devices,
