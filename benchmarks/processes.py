@@ -6,9 +6,9 @@
 
 The ways take turns within each round: one process does some steps alone; then all do as many of their own beside each
 other, each like the first, which is what the machine can do at best; then they do as many together on the same global
-batches, each on its share, with DDP. The figure is the median of the rounds' ratios. Precision, memory layout, optimiser,
-synchronised BatchNorm and loader workers are those that training would take. Reading and augmentation are part of a
-step. With two processes it must be 1.7 on 2 cores.
+batches, each on its share, with DDP. The figure is the median of the rounds' ratios. Precision, memory layout,
+optimiser, synchronised BatchNorm and loader workers are those that training would take. Reading and augmentation are
+part of a step. With two processes it must be 1.7 on 2 cores.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Training:
         return DistributedDataParallel(
             Step(self.module),
             gradient_as_bucket_view=True,
-            **{SYNC_BUFFERS: not self.synchronised},
+            **{SYNC_BUFFERS: False},
             find_unused_parameters=not all_parameters_take_part(self.module),
         )
 

@@ -64,6 +64,8 @@ def test_the_optimiser_is_fused_but_with_scaled_gradients() -> None:
     assert resolve_fused_optimiser(MachineConfig(precision="bf16-mixed"))
     assert resolve_fused_optimiser(MachineConfig(precision="32-true"))
     assert not resolve_fused_optimiser(MachineConfig(precision="16-mixed"))
+    assert not resolve_fused_optimiser(MachineConfig(precision="bf16-mixed"), clips_gradients=True)
+    assert resolve_fused_optimiser(MachineConfig(precision="32-true"), clips_gradients=True)
     assert not resolve_fused_optimiser(MachineConfig(fused_optimiser=False))
 
 

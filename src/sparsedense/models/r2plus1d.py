@@ -63,10 +63,13 @@ class R2Plus1D(nn.Module):
     def forward(self, clips_BCTHW: torch.Tensor) -> torch.Tensor:
         """Feature map `(B, feature_dim, K, H', W')` of normalised clips `(B, in_channels, T, H, W)`."""
         map_BCTHW: torch.Tensor = self.stem(clips_BCTHW)
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            for block in stage:
-                map_BCTHW = run_block(block, map_BCTHW, checkpoint=self.checkpoint_activations)
+        for block in self.blocks():
+            map_BCTHW = run_block(block, map_BCTHW, checkpoint=self.checkpoint_activations)
         return map_BCTHW
+
+    def blocks(self) -> list[nn.Module]:
+        """The parts behind the stem, in their order."""
+        return [*self.layer1, *self.layer2, *self.layer3, *self.layer4]
 
     def load_published(self, state: Mapping[str, torch.Tensor]) -> None:
         """Load torchvision's parameters; those of its classifier are left out.

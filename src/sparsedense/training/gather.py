@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 
 def num_processes() -> int:
@@ -58,6 +58,18 @@ def means_over_processes(values: Sequence[Tensor]) -> list[Tensor]:
     distributed.all_reduce(total)
     parts = (total / num_processes()).split([value.numel() for value in values])
     return [part.view(value.shape) for part, value in zip(parts, values, strict=True)]
+
+
+@torch.no_grad()
+def share_buffers(module: nn.Module) -> None:
+    """Give all processes the first one's buffers of floats, BatchNorm's running statistics; nothing where alone."""
+    buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+    if num_processes() == 1 or not buffers:
+        return
+    together = torch.cat([buffer.flatten() for buffer in buffers])
+    distributed.broadcast(together, src=0)
+    for buffer, values in zip(buffers, together.split([buffer.numel() for buffer in buffers]), strict=True):
+        buffer.copy_(values.view(buffer.shape))
 
 
 class _Gather(torch.autograd.Function):

@@ -32,8 +32,8 @@ class StepTiming:
         loss_share: the losses with their backward passes, as a share of the step.
         flop_per_step: of its products and convolutions.
         flop_per_second: that over the step's seconds.
-        ceiling_flop_per_second: of a large matrix product on the same device in the same precision, the highest that any
-            of the ways with that precision found.
+        ceiling_flop_per_second: of a large matrix product on the same device in the same precision, the highest that
+            any of the ways with that precision found.
         peak_memory_bytes: the most that the device, or the process on a CPU, had in use.
     """
 

@@ -106,6 +106,14 @@ class CpuSyncBatchNormPlugin(LayerSync):
         return model
 
 
+def convert_batchnorm(model: nn.Module) -> None:
+    """Make every BatchNorm of a model one over all processes, on whatever device it is."""
+    if next(model.parameters()).is_cuda:
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    else:
+        CpuSyncBatchNormPlugin().apply(model)
+
+
 def _with_state_of(layer: _BatchNorm) -> CpuSyncBatchNorm:
     made = CpuSyncBatchNorm(layer.num_features, layer.eps, layer.momentum)
     made.weight, made.bias = layer.weight, layer.bias
