@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -134,6 +135,7 @@ def take_turns(
     told: Any,
 ) -> None:
     """What each of the processes does; it tells the seconds of each round: alone, beside the others, with them."""
+    os.environ["LOCAL_RANK"] = str(rank)
     prepare_process(experiment.machine)
     opened = FrameStore(store)
     alone = Training(opened, experiment, rank=0, world_size=1)

@@ -75,10 +75,11 @@ class MachineConfig:
             network.
         precision: `auto` takes bfloat16 where the machine computes in it, else float32; or Lightning's names.
         channels_last: memory layout of the network's tensors; `auto` takes it with bfloat16, on a GPU, and on a CPU for
-            narrow networks. `sparsedense tune` measures it.
+            narrow networks and with AVX-512. `sparsedense tune` measures it.
         num_workers: processes that read clips beside each training process; 0 reads in the training process. `auto`
             takes one on a CPU, none where each training process has but one core, and up to eight for a GPU.
         threads: of the network on a CPU; `null` leaves it to PyTorch.
+        pin_processes: on Linux, each of several processes that train on a CPU stays on its share of the cores.
         compile: mode of `torch.compile` for the backbone: `no`, `default`, `reduce-overhead` (CUDA graphs) or
             `max-autotune`. The first step takes minutes.
         fused_optimiser: one kernel for all weights' updates; `auto` takes it but with 16-bit floats that are scaled.
@@ -101,6 +102,7 @@ class MachineConfig:
     channels_last: Literal["auto"] | bool = "auto"
     num_workers: Literal["auto"] | int = "auto"
     threads: int | None = None
+    pin_processes: bool = True
     compile: Literal["no", "default", "reduce-overhead", "max-autotune"] = "no"
     fused_optimiser: Literal["auto"] | bool = "auto"
     checkpoint_activations: bool = False

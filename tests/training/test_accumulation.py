@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sparsedense.models.batch_norm import BatchNorm
 from sparsedense.training.checkpoint_files import STATE, list_checkpoints, read_checkpoint
 from sparsedense.training.run import pretrain
 from tests.conftest import tiny_experiment
@@ -40,7 +41,8 @@ def without_statistics_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     def forward(layer: nn.BatchNorm3d, x: Tensor) -> Tensor:
         return F.batch_norm(x, layer.running_mean, layer.running_var, layer.weight, layer.bias)
 
-    monkeypatch.setattr(nn.modules.batchnorm._BatchNorm, "forward", forward)
+    for kind in (BatchNorm, nn.modules.batchnorm._BatchNorm):
+        monkeypatch.setattr(kind, "forward", forward)
 
 
 def difference(one: Path, other: Path) -> float:

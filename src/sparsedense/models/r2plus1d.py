@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sparsedense.models.activation_checkpoints import run_block
+from sparsedense.models.batch_norm import BatchNorm
 
 BLOCKS_PER_STAGE = {10: 1, 18: 2}  # depth = stem (2 convolutions) + 4 stages * blocks * 2: 10 and 18
 STAGE_CHANNELS = (64, 128, 256, 512)
@@ -124,7 +125,7 @@ class FactorisedConv(nn.Sequential):
         time, space = stride
         super().__init__(
             _spatial_conv(in_channels, middle_channels, kernel=3, stride=space),
-            nn.BatchNorm3d(middle_channels),
+            BatchNorm(middle_channels),
             nn.ReLU(inplace=True),
             _temporal_conv(middle_channels, out_channels, stride=time),
         )
@@ -139,16 +140,16 @@ class ResidualBlock(nn.Module):
         time, space = stride
         self.conv1 = nn.Sequential(
             FactorisedConv(in_channels, middle, out_channels, stride=stride),
-            nn.BatchNorm3d(out_channels),
+            BatchNorm(out_channels),
             nn.ReLU(inplace=True),
         )
-        self.conv2 = nn.Sequential(FactorisedConv(out_channels, middle, out_channels), nn.BatchNorm3d(out_channels))
+        self.conv2 = nn.Sequential(FactorisedConv(out_channels, middle, out_channels), BatchNorm(out_channels))
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Sequential | None = None
         if stride != (1, 1) or in_channels != out_channels:
             self.downsample = nn.Sequential(
                 nn.Conv3d(in_channels, out_channels, kernel_size=1, stride=(time, space, space), bias=False),
-                nn.BatchNorm3d(out_channels),
+                BatchNorm(out_channels),
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -188,10 +189,10 @@ def _stage(in_channels: int, out_channels: int, *, blocks: int, stride: tuple[in
 def _stem(in_channels: int, middle: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
         _spatial_conv(in_channels, middle, kernel=7, stride=2),
-        nn.BatchNorm3d(middle),
+        BatchNorm(middle),
         nn.ReLU(inplace=True),
         _temporal_conv(middle, out_channels, stride=1),
-        nn.BatchNorm3d(out_channels),
+        BatchNorm(out_channels),
         nn.ReLU(inplace=True),
     )
 
@@ -216,6 +217,6 @@ def _temporal_conv(in_channels: int, out_channels: int, *, stride: int) -> Tempo
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv3d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    elif isinstance(module, nn.BatchNorm3d):
+    elif isinstance(module, BatchNorm):
         nn.init.ones_(module.weight)
         nn.init.zeros_(module.bias)

@@ -21,6 +21,7 @@ from sparsedense.data.clip_config import ClipConfig
 from sparsedense.data.loader import ClipBatch, DrawSampler, TrainingClips, training_loader
 from sparsedense.data.sampling import random_views
 from sparsedense.data.store import FrameStore
+from sparsedense.models.batch_norm import BatchNorm
 from sparsedense.models.r2plus1d import SpatialConv, TemporalConv
 from sparsedense.models.recogniser import build_recogniser
 from sparsedense.training.looped_losses import looped_losses
@@ -154,6 +155,8 @@ class MeasuredStep:
             for module in model.modules():
                 if isinstance(module, SpatialConv | TemporalConv):
                     module.__class__ = nn.Conv3d  # type: ignore[assignment]
+                elif isinstance(module, BatchNorm):
+                    module.__class__ = nn.BatchNorm3d  # type: ignore[assignment]
         module = SparseDenseModule(model, experiment, plan, channels_last=self.channels_last)
         if self.channels_last:
             module.to(memory_format=torch.channels_last_3d)

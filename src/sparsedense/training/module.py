@@ -169,9 +169,7 @@ class SparseDenseModule(LightningModule):
             self.parameters(),
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
-            fused=resolve_fused_optimiser(
-                self.experiment.machine, clips_gradients=config.gradient_clip is not None
-            ),
+            fused=resolve_fused_optimiser(self.experiment.machine, clips_gradients=config.gradient_clip is not None),
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda epoch: self.plan.rate(epoch) / config.learning_rate
