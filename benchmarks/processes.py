@@ -1,11 +1,14 @@
 """Clips a second of two processes with a thread each against one, training the demo's recipe with gloo.
 
-    python benchmarks/processes.py [--rounds 7] [--steps 4] [--recipe sparsedense+small] [--store STORE] [--json OUT]
+    python benchmarks/processes.py [--rounds 7] [--steps 4] [--recipe sparsedense+small] [--sync-batchnorm true|false]
+                                   [--processes 2] [--store STORE] [--json OUT]
     python benchmarks/processes.py --rounds 1 --steps 1                 # to try it
 
-The two take turns within each round: first one process does some steps alone, then both do as many on the same global
-batches, each on its half, with synchronised BatchNorm and DDP; the figure is the median of the rounds' ratios. Reading
-and augmentation are part of a step; each process has the recipe's number of loader workers. Must be 1.7 on 2 cores.
+The ways take turns within each round: one process does some steps alone; then all do as many of their own beside each
+other, each like the first, which is what the machine can do at best; then they do as many together on the same global
+batches, each on its share, with DDP. The figure is the median of the rounds' ratios. Precision, memory layout,
+optimiser, synchronised BatchNorm and loader workers are those that training would take. Reading and augmentation are
+part of a step. With two processes it must be 1.7 on 2 cores.
 """
 
 from __future__ import annotations
@@ -13,11 +16,12 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,9 +37,17 @@ from sparsedense.data.prepare import prepare
 from sparsedense.data.store import FrameStore
 from sparsedense.models.recogniser import build_recogniser
 from sparsedense.training.clip_streams import batch_share
+from sparsedense.training.machine import (
+    prepare_process,
+    resolve_channels_last,
+    resolve_precision,
+    resolve_sync_batchnorm,
+    resolve_workers,
+)
 from sparsedense.training.module import SparseDenseModule
 from sparsedense.training.objectives import num_speeds
 from sparsedense.training.plan import Phase, TrainingPlan
+from sparsedense.training.strategy import SYNC_BUFFERS, all_parameters_take_part
 from sparsedense.training.sync_batchnorm import CpuSyncBatchNormPlugin
 
 LEAST_RATIO = 1.7
@@ -47,10 +59,12 @@ class Step(nn.Module):
     def __init__(self, module: SparseDenseModule) -> None:
         super().__init__()
         self.module = module
+        self.half = "bf16" in resolve_precision(module.experiment.machine)
 
     def forward(self, batch: Any) -> Tensor:
         """The loss; not the first of an epoch, which measures gradients besides."""
-        return self.module.training_step(batch, 1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+            return self.module.training_step(batch, 1)
 
 
 class Training:
@@ -66,12 +80,26 @@ class Training:
             num_speeds=num_speeds(objective, clips),
         )
         plan = TrainingPlan(Phase.PRETRAIN, experiment.pretrain, experiment.objective)
-        self.module = SparseDenseModule(model, experiment, plan).train()
+        last = resolve_channels_last(experiment.machine, experiment.model)
+        self.module = SparseDenseModule(model, experiment, plan, channels_last=last).train()
+        if last:
+            self.module.to(memory_format=torch.channels_last_3d)
         self.module._log_epoch = lambda values, batch_size: None  # type: ignore[method-assign]
-        if world_size > 1:
+        self.synchronised = world_size > 1 and resolve_sync_batchnorm(experiment.machine)
+        if self.synchronised:
             CpuSyncBatchNormPlugin().apply(self.module)
-        self.optimiser = torch.optim.AdamW(self.module.parameters(), lr=1e-3)
+        made: Any = self.module.configure_optimizers()
+        self.optimiser = made["optimizer"]
         self._batches = batches(store, experiment, rank, world_size)
+
+    def distributed(self) -> nn.Module:
+        """The step, with the means of all processes' gradients."""
+        return DistributedDataParallel(
+            Step(self.module),
+            gradient_as_bucket_view=True,
+            **{SYNC_BUFFERS: False},
+            find_unused_parameters=not all_parameters_take_part(self.module),
+        )
 
     def run(self, step: nn.Module, steps: int) -> float:
         """Seconds that some steps take."""
@@ -92,27 +120,66 @@ def batches(store: FrameStore, experiment: Experiment, rank: int, world_size: in
     batch_size = experiment.pretrain.batch_size
     sampler = DrawSampler(videos, draws_per_epoch=10**6 * batch_size, seed=0, rank=rank, world_size=world_size)
     share = batch_share(batch_size, world_size)
-    return iter(training_loader(dataset, sampler, batch_size=share, num_workers=experiment.machine.num_workers))
+    return iter(training_loader(dataset, sampler, batch_size=share, num_workers=resolve_workers(experiment.machine)))
 
 
-def take_turns(rank: int, store: str, recipe: str, rounds: int, steps: int, meeting: str, turn: Any, told: Any) -> None:
-    """What each of the two processes does; the first tells the seconds of each round, alone and together."""
-    torch.set_num_threads(1)
-    experiment, opened = load_experiment(recipe), FrameStore(store)
-    alone = Training(opened, experiment, rank=0, world_size=1) if rank == 0 else None
-    together = Training(opened, experiment, rank=rank, world_size=2)
+def take_turns(
+    rank: int,
+    count: int,
+    store: str,
+    experiment: Experiment,
+    rounds: int,
+    steps: int,
+    meeting: str,
+    turn: Any,
+    told: Any,
+) -> None:
+    """What each of the processes does; it tells the seconds of each round: alone, beside the others, with them."""
+    os.environ["LOCAL_RANK"] = str(rank)
+    prepare_process(experiment.machine)
+    opened = FrameStore(store)
+    alone = Training(opened, experiment, rank=0, world_size=1)
+    together = Training(opened, experiment, rank=rank, world_size=count)
+    own = Step(alone.module)
     for number in range(-1, rounds):  # the first round only warms up
-        seconds_alone = 0.0 if alone is None else alone.run(Step(alone.module), steps)
         turn.wait()
-        distributed.init_process_group("gloo", init_method=f"file://{meeting}{number}", rank=rank, world_size=2)
-        step = DistributedDataParallel(Step(together.module), gradient_as_bucket_view=True)
+        seconds_alone = alone.run(own, steps) if rank == 0 else 0.0
+        turn.wait()
+        seconds_beside = alone.run(own, steps)
+        turn.wait()
+        distributed.init_process_group("gloo", init_method=f"file://{meeting}{number}", rank=rank, world_size=count)
+        step = together.distributed()
         together.run(step, 1)  # the first step of DDP sorts its buckets
         distributed.barrier()
         seconds_together = together.run(step, steps)
         distributed.destroy_process_group()
-        turn.wait()
-        if rank == 0 and number >= 0:
-            told.put((seconds_alone, seconds_together))
+        if number >= 0:
+            told.put((number, seconds_alone, seconds_beside, seconds_together))
+
+
+def measure(
+    store: Path, experiment: Experiment, count: int, rounds: int, steps: int, folder: str
+) -> list[dict[str, float]]:
+    """Clips a second of each round, by way."""
+    context = multiprocessing.get_context("spawn")
+    turn, told = context.Barrier(count), context.Queue()
+    given = (count, str(store), experiment, rounds, steps, f"{folder}/meeting", turn, told)
+    processes = [context.Process(target=take_turns, args=(rank, *given)) for rank in range(count)]
+    for process in processes:
+        process.start()
+    answers = [told.get(timeout=600) for _ in range(rounds * count)]
+    for process in processes:
+        process.join()
+    clips = 2 * experiment.pretrain.batch_size * steps
+    return [
+        {
+            "alone": clips / max(seconds for _, seconds, _, _ in of_round),
+            "side by side": count * clips / max(seconds for _, _, seconds, _ in of_round),
+            "together": clips / max(seconds for _, _, _, seconds in of_round),
+        }
+        for number in range(rounds)
+        if (of_round := [answer for answer in answers if answer[0] == number])
+    ]
 
 
 def main() -> int:
@@ -120,36 +187,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--recipe", default="sparsedense+small")
+    parser.add_argument("--sync-batchnorm", choices=["auto", "true", "false"], default="auto")
     parser.add_argument("--store", type=Path, help="a store of one's own; a small one is made if not given")
     parser.add_argument("--json", type=Path, help="file to write the numbers to")
     arguments = parser.parse_args()
-    context = multiprocessing.get_context("spawn")
-    turn, told = context.Barrier(2), context.SimpleQueue()
+    experiment = load_experiment(arguments.recipe)
+    synchronised: Any = {"auto": "auto", "true": True, "false": False}[arguments.sync_batchnorm]
+    machine = replace(
+        experiment.machine, accelerator="cpu", devices=arguments.processes, threads=1, sync_batchnorm=synchronised
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = arguments.store or Path(folder) / "store"
         if arguments.store is None:
             film(Path(folder) / "videos", videos=24, frames=64, height=64, width=80)
             prepare(Path(folder) / "videos", path, short_side=48, workers=0, test_fraction=0, val_fraction=0)
-        given = (str(path), arguments.recipe, arguments.rounds, arguments.steps, f"{folder}/meeting", turn, told)
-        processes = [context.Process(target=take_turns, args=(rank, *given)) for rank in range(2)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        if any(process.exitcode for process in processes):
-            return 2
-        seconds = [told.get() for _ in range(arguments.rounds)]
-    clips = 2 * load_experiment(arguments.recipe).pretrain.batch_size * arguments.steps
-    ratio = median(alone / together for alone, together in seconds)
-    result = {
-        "recipe": arguments.recipe,
-        "clips_per_second_alone": median(clips / alone for alone, _ in seconds),
-        "clips_per_second_together": median(clips / together for _, together in seconds),
-        "ratio": ratio,
-        "rounds": seconds,
-    }
-    print(f"{result['clips_per_second_alone']:.1f} clips/s alone, {result['clips_per_second_together']:.1f} together")
+        made = replace(experiment, machine=machine)
+        rounds = measure(path, made, arguments.processes, arguments.rounds, arguments.steps, folder)
+    result: dict[str, Any] = {"recipe": arguments.recipe, "processes": arguments.processes, "rounds": rounds}
+    for way in ("alone", "side by side", "together"):
+        result[f"clips_per_second {way}"] = median(measured[way] for measured in rounds)
+    for way in ("side by side", "together"):
+        result[f"ratio {way}"] = median(measured[way] / measured["alone"] for measured in rounds)
+    print(json.dumps({name: value for name, value in result.items() if name != "rounds"}))
+    ratio = result["ratio together"]
     print(f"ratio {ratio:.2f}, must be {LEAST_RATIO}: {'met' if ratio >= LEAST_RATIO else 'MISSED'}")
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")

@@ -68,13 +68,18 @@ class MachineConfig:
         devices: number of devices, and so of processes, on each machine; `auto` takes those that torchrun or srun
             started, else all GPUs or one process on the CPU.
         num_nodes: number of machines of the job; `auto` takes those that torchrun or srun uses, else one.
+        strategy: how several processes train together: `ddp`, each with all of the weights, or `fsdp`, each with its
+            share of weights, gradients and the optimiser's state, for networks that do not fit one device.
         sync_batchnorm: whether BatchNorm takes its statistics over the batch of all processes, so that their number
-            changes nothing about the result.
+            changes nothing about the result. `auto` does so on GPUs and with `fsdp`; on CPUs it takes as long as the
+            network.
         precision: `auto` takes bfloat16 where the machine computes in it, else float32; or Lightning's names.
         channels_last: memory layout of the network's tensors; `auto` takes it with bfloat16, on a GPU, and on a CPU for
-            narrow networks. `sparsedense tune` measures it.
-        num_workers: processes that read clips; 0 reads in the training process.
+            narrow networks and with AVX-512. `sparsedense tune` measures it.
+        num_workers: processes that read clips beside each training process; 0 reads in the training process. `auto`
+            takes one on a CPU, none where each training process has but one core, and up to eight for a GPU.
         threads: of the network on a CPU; `null` leaves it to PyTorch.
+        pin_processes: on Linux, each of several processes that train on a CPU stays on its share of the cores.
         compile: mode of `torch.compile` for the backbone: `no`, `default`, `reduce-overhead` (CUDA graphs) or
             `max-autotune`. The first step takes minutes.
         fused_optimiser: one kernel for all weights' updates; `auto` takes it but with 16-bit floats that are scaled.
@@ -91,11 +96,13 @@ class MachineConfig:
     accelerator: str = "auto"
     devices: str | int = "auto"
     num_nodes: Literal["auto"] | int = "auto"
-    sync_batchnorm: bool = True
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    sync_batchnorm: Literal["auto"] | bool = "auto"
     precision: str = "auto"
     channels_last: Literal["auto"] | bool = "auto"
-    num_workers: int = 1
+    num_workers: Literal["auto"] | int = "auto"
     threads: int | None = None
+    pin_processes: bool = True
     compile: Literal["no", "default", "reduce-overhead", "max-autotune"] = "no"
     fused_optimiser: Literal["auto"] | bool = "auto"
     checkpoint_activations: bool = False
@@ -107,11 +114,26 @@ class MachineConfig:
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"machine.threads ({self.threads}) must be at least 1, or null for PyTorch's own choice")
+        if self.strategy == "fsdp":
+            self._check_fsdp()
         steps = self.checkpoint_steps
         if self.checkpoint_minutes < 0 or self.checkpoints_kept < 1 or (steps is not None and steps < 1):
             raise ValueError(
                 f"machine.checkpoint_minutes ({self.checkpoint_minutes}) must be at least 0, machine.checkpoints_kept "
                 f"({self.checkpoints_kept}) and machine.checkpoint_steps ({self.checkpoint_steps}) at least 1"
+            )
+
+    def _check_fsdp(self) -> None:
+        if self.sync_batchnorm is False:
+            raise ValueError(
+                "machine.strategy fsdp needs machine.sync_batchnorm true: a checkpoint holds one process's statistics"
+            )
+        if self.compile != "no":
+            raise ValueError(f"machine.strategy fsdp needs machine.compile no, got {self.compile}")
+        if self.precision in ("16-mixed", "16"):
+            raise ValueError(
+                f"machine.strategy fsdp does not scale gradients as machine.precision {self.precision} needs it; "
+                f"use bf16-mixed or 32-true"
             )
 
 

@@ -1,10 +1,12 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.models.video import r2plus1d_18
 
-from sparsedense.models.r2plus1d import R2Plus1D, TemporalConv, middle_channels, scaled_channels
+from sparsedense.models.r2plus1d import R2Plus1D, SpatialConv, TemporalConv, middle_channels, scaled_channels
 
 LAW = settings(deadline=None, max_examples=50)  # the first call of an operator may take a second
 
@@ -98,11 +100,24 @@ def test_wrong_arguments_are_named(wrong: dict[str, int], message: str) -> None:
         R2Plus1D(**wrong)
 
 
+FACTORS: dict[str, Callable[[int], torch.nn.Conv3d]] = {
+    "temporal": lambda stride: TemporalConv(
+        5, 7, kernel_size=(3, 1, 1), stride=(stride, 1, 1), padding=(1, 0, 0), bias=False
+    ),
+    "spatial": lambda stride: SpatialConv(
+        5, 7, kernel_size=(1, 3, 3), stride=(1, stride, stride), padding=(0, 1, 1), bias=False
+    ),
+}
+
+
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_a_temporal_convolution_is_that_of_three_dimensions(memory_format: torch.memory_format, stride: int) -> None:
+@pytest.mark.parametrize("factor", list(FACTORS))
+def test_a_factor_is_a_convolution_of_three_dimensions(
+    factor: str, memory_format: torch.memory_format, stride: int
+) -> None:
     torch.manual_seed(0)
-    ours = TemporalConv(5, 7, kernel_size=(3, 1, 1), stride=(stride, 1, 1), padding=(1, 0, 0), bias=False).double()
+    ours = FACTORS[factor](stride).double().to(memory_format=memory_format)
     results = []
     for convolve in (ours.forward, lambda x: torch.nn.Conv3d.forward(ours, x)):
         x = torch.arange(2 * 5 * 6 * 3 * 4, dtype=torch.float64).sin().view(2, 5, 6, 3, 4)
@@ -112,3 +127,4 @@ def test_a_temporal_convolution_is_that_of_three_dimensions(memory_format: torch
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other)
         assert one.shape == other.shape
+        assert one.is_contiguous(memory_format=memory_format), "no copy on the way, and none in the next layer"

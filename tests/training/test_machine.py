@@ -12,12 +12,14 @@ from sparsedense.models.encoder import EncoderConfig
 from sparsedense.processes import Launch
 from sparsedense.training import machine
 from sparsedense.training.machine import (
-    cpu_computes_bfloat16,
+    cpu_gains_by_bfloat16,
     describe_environment,
+    prepare_process,
     resolve_channels_last,
     resolve_fused_optimiser,
     resolve_precision,
     resolve_processes,
+    resolve_workers,
     uses_cuda,
 )
 
@@ -27,11 +29,11 @@ def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, cuda_bf16: bool = Fa
     monkeypatch.setattr(
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or cuda_bf16
     )
-    monkeypatch.setattr(machine, "cpu_computes_bfloat16", lambda: cpu_bf16)
+    monkeypatch.setattr(machine, "cpu_gains_by_bfloat16", lambda: cpu_bf16)
 
 
 @pytest.mark.parametrize("native", [True, False])
-def test_auto_takes_bfloat16_where_it_is_native(monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
+def test_auto_takes_bfloat16_where_it_is_faster(monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
     expected = "bf16-mixed" if native else "32-true"
     pretend(monkeypatch, cuda=False, cpu_bf16=native)
     assert resolve_precision(MachineConfig()) == expected
@@ -45,9 +47,13 @@ def test_a_precision_that_was_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch)
     assert resolve_precision(MachineConfig(precision="32-true")) == "32-true"
 
 
-def test_channels_last_goes_with_a_gpu_bfloat16_or_a_narrow_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_channels_last_goes_with_a_gpu_bfloat16_avx512_or_a_narrow_network(monkeypatch: pytest.MonkeyPatch) -> None:
     wide, narrow = EncoderConfig(), EncoderConfig(width=0.25)
     pretend(monkeypatch, cuda=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert resolve_channels_last(MachineConfig(), wide)
+    assert not resolve_channels_last(MachineConfig(), EncoderConfig(backbone="r3d_18"))
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     assert not resolve_channels_last(MachineConfig(), wide)
     assert resolve_channels_last(MachineConfig(), narrow)
     assert not resolve_channels_last(MachineConfig(channels_last=False), narrow)
@@ -63,6 +69,8 @@ def test_the_optimiser_is_fused_but_with_scaled_gradients() -> None:
     assert resolve_fused_optimiser(MachineConfig(precision="bf16-mixed"))
     assert resolve_fused_optimiser(MachineConfig(precision="32-true"))
     assert not resolve_fused_optimiser(MachineConfig(precision="16-mixed"))
+    assert not resolve_fused_optimiser(MachineConfig(precision="bf16-mixed"), clips_gradients=True)
+    assert resolve_fused_optimiser(MachineConfig(precision="32-true"), clips_gradients=True)
     assert not resolve_fused_optimiser(MachineConfig(fused_optimiser=False))
 
 
@@ -110,20 +118,75 @@ def test_cuda_is_used_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "native"),
-    [({}, False), ({"avx512_bf16": False, "amx_bf16": True}, True), ({"avx512_bf16": True}, True)],
+    ("capabilities", "cpu", "gains"),
+    [
+        ({}, "AMD EPYC", False),
+        ({"avx512_bf16": False, "amx_bf16": True}, "Intel(R) Xeon(R)", True),
+        ({"avx512_bf16": True}, "AMD EPYC", True),
+        ({"avx512_bf16": True, "amx_bf16": False}, "Intel(R) Xeon(R)", False),
+    ],
 )
 def test_the_cpus_capabilities_are_asked(
-    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], native: bool
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], cpu: str, gains: bool
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    assert cpu_computes_bfloat16() is native
+    monkeypatch.setattr(machine, "_cpu_name", lambda: cpu)
+    assert cpu_gains_by_bfloat16() is gains
 
 
-def test_a_torch_without_the_public_function_is_asked_the_old_way(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("cpu", "gains"), [("AMD EPYC", True), ("Intel(R) Xeon(R)", False)])
+def test_a_torch_without_the_public_function_is_asked_the_old_way(
+    monkeypatch: pytest.MonkeyPatch, cpu: str, gains: bool
+) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
-    assert cpu_computes_bfloat16()
+    monkeypatch.setattr(machine, "_cpu_name", lambda: cpu)
+    assert cpu_gains_by_bfloat16() is gains
+
+
+@pytest.mark.parametrize(("cores", "devices", "workers"), [(1, 1, 0), (2, 1, 1), (8, 1, 1), (2, 2, 0), (4, 2, 1)])
+def test_clips_are_read_beside_the_network_where_there_is_a_core_for_it(
+    monkeypatch: pytest.MonkeyPatch, cores: int, devices: int, workers: int
+) -> None:
+    monkeypatch.setattr(machine, "all_cores", lambda: list(range(cores)))
+    monkeypatch.setattr(machine, "current_launch", lambda: None)
+    assert resolve_workers(MachineConfig(accelerator="cpu", devices=devices)) == workers
+    assert resolve_workers(MachineConfig(accelerator="cpu", devices=devices, num_workers=3)) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux pins processes")
+def test_processes_of_a_machine_keep_to_their_shares_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned: list[list[int]] = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 1, 2, 5, 8})
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: pinned.append(cores))
+    monkeypatch.delenv("SPARSEDENSE_CORES", raising=False)
+    monkeypatch.setattr(machine, "current_launch", lambda: None)
+    prepare_process(MachineConfig(accelerator="cpu", keep_freed_memory=False))
+    prepare_process(MachineConfig(accelerator="cpu", keep_freed_memory=False, devices=2, pin_processes=False))
+    prepare_process(MachineConfig(accelerator="cpu", keep_freed_memory=False, devices=6))
+    assert not pinned, "alone, told not to, or more processes than cores"
+    for rank in ("0", "1"):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        prepare_process(MachineConfig(accelerator="cpu", keep_freed_memory=False, devices=2))
+        # As for a child of the first process, which is pinned already.
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 2})
+    assert pinned == [[1, 2], [3, 5]]
+    assert resolve_workers(MachineConfig(accelerator="cpu", devices=2)) == 1
+    monkeypatch.setattr(machine, "current_launch", lambda: Launch("srun", 0, 2, 1, None, False))
+    prepare_process(MachineConfig(accelerator="cpu", keep_freed_memory=False))
+    assert len(pinned) == 2, "SLURM has dealt the cores out"
+    os.environ.pop("SPARSEDENSE_CORES")
+
+
+def test_a_gpu_is_fed_by_more_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, cuda=True)
+    monkeypatch.setattr(machine, "current_launch", lambda: None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    workers = []
+    for cores in (2, 8, 64):
+        monkeypatch.setattr(machine, "all_cores", lambda cores=cores: list(range(cores)))
+        workers.append(resolve_workers(MachineConfig()))
+    assert workers == [0, 3, 8]
 
 
 def test_the_environment_names_versions_and_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from sparsedense.config import MachineConfig
 from sparsedense.models.recogniser import build_recogniser
 from sparsedense.training.module import SparseDenseModule
 from sparsedense.training.plan import Phase, TrainingPlan
+from sparsedense.training.sharding import ShardedStrategy
 from sparsedense.training.strategy import all_parameters_take_part, trainer_options
 from sparsedense.training.sync_batchnorm import CpuSyncBatchNorm, CpuSyncBatchNormPlugin
 from tests.conftest import MOTIONS, tiny_experiment
@@ -48,12 +49,17 @@ def test_one_process_needs_no_strategy() -> None:
     assert options() == {"devices": 1, "num_nodes": 1}
 
 
-def test_several_processes_train_by_ddp_with_one_batchnorm() -> None:
-    several = options(devices=2)
+def test_several_processes_train_by_ddp_with_one_batchnorm_where_asked() -> None:
+    several = options(devices=2, sync_batchnorm=True)
     assert isinstance(several["strategy"], DDPStrategy)
     assert isinstance(several["plugins"][0], CpuSyncBatchNormPlugin)
     assert several["sync_batchnorm"] is False, "PyTorch's own does not run on a CPU"
-    assert options(devices=2, sync_batchnorm=False)["plugins"] is None
+    assert options(devices=2)["plugins"] is None, "on a CPU it takes as long as the network"
+
+
+def test_shares_of_the_weights_have_a_strategy_of_their_own() -> None:
+    assert isinstance(options(devices=2, strategy="fsdp")["strategy"], ShardedStrategy)
+    assert options(devices=1, strategy="fsdp") == {"devices": 1, "num_nodes": 1}
 
 
 def test_every_batchnorm_is_replaced_and_keeps_its_state() -> None:

@@ -10,6 +10,7 @@ Shapes: B clips, C = 3 channels (RGB), T frames, H x W pixels.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -104,13 +105,16 @@ def jitter_colours(clips_BCTHW: Tensor, config: AugmentConfig, generators: Gener
         clips_BCTHW: float in [0, 1].
         config: the ranges.
         generators: one for each clip; the same state gives the same change on every device.
+
+    Returns:
+        Clips of the same shape, contiguous.
     """
     matrix_B33, offset_B3 = _colour_map(config, generators)
     matrix_B33, offset_B3 = matrix_B33.to(clips_BCTHW.device), offset_B3.to(clips_BCTHW.device)
-    pixels_BNC = clips_BCTHW.permute(0, 2, 3, 4, 1).flatten(1, 3)
-    changed = torch.baddbmm(offset_B3[:, None], pixels_BNC, matrix_B33.transpose(1, 2)).clamp_(0.0, 1.0)
-    batch, channels, frames, height, width = clips_BCTHW.shape
-    return changed.view(batch, frames, height, width, channels).permute(0, 4, 1, 2, 3)
+    # Colour by colour in memory: a product with three rows of many pixels is fast, one with three columns is not.
+    planes_BCN = clips_BCTHW.contiguous().flatten(2)
+    changed = torch.baddbmm(offset_B3[:, :, None], matrix_B33, planes_BCN).clamp_(0.0, 1.0)
+    return changed.view(clips_BCTHW.shape)
 
 
 def _colour_map(config: AugmentConfig, generators: Generators) -> tuple[Tensor, Tensor]:
@@ -152,12 +156,31 @@ def add_noise(clips_BCTHW: Tensor, config: AugmentConfig, generators: Generators
     if config.noise == 0:
         return clips_BCTHW
     strength_B = _uniform(generators, 1)[:, 0] * config.noise
-    on_device = torch.Generator(clips_BCTHW.device)
-    # Contiguous whatever the clips are: there is a fast kernel for that alone.
+    # Contiguous whatever the clips are: there are fast kernels for that alone.
     noise = torch.empty(clips_BCTHW.shape, dtype=clips_BCTHW.dtype, device=clips_BCTHW.device)
     for clip, generator in zip(noise, generators, strict=True):
-        clip.normal_(generator=on_device.manual_seed(int(generator.integers(2**62))))
+        _fill_normal(clip, generator)
     return clips_BCTHW.addcmul(noise, strength_B.to(clips_BCTHW.device).view(-1, 1, 1, 1, 1))
+
+
+def _fill_normal(clip: Tensor, generator: np.random.Generator) -> None:
+    """Fill a contiguous tensor with normal numbers of mean 0 and deviation 1.
+
+    On a CPU they are quantiles of 16-bit random numbers, up to 4.2 deviations: twice as fast as PyTorch's, whose
+    generator makes one number at a time.
+    """
+    if clip.device.type != "cpu":
+        clip.normal_(generator=torch.Generator(clip.device).manual_seed(int(generator.integers(2**62))))
+        return
+    four_a_word = generator.bit_generator.random_raw(-(-clip.numel() // 4)).view(np.uint16)
+    chosen = torch.from_numpy(four_a_word[: clip.numel()].astype(np.int32))
+    torch.index_select(_normal_quantiles(), 0, chosen, out=clip.view(-1))
+
+
+@cache
+def _normal_quantiles() -> Tensor:
+    """Those of the middles of 2^16 equal shares of probability."""
+    return torch.special.ndtri((torch.arange(2**16, dtype=torch.float64) + 0.5) / 2**16).float()
 
 
 def _uniform(generators: Generators, count: int) -> Tensor:

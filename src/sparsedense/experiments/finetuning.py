@@ -1,6 +1,5 @@
 """One fine-tuning of a comparison and what it is judged by: plain values, so that another process can do it."""
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import torch
 from sparsedense.config import Experiment
 from sparsedense.data.store import FrameStore
 from sparsedense.evaluation.evaluate import Evaluation, evaluate
+from sparsedense.training.machine import all_cores, resolve_workers
 from sparsedense.training.run import finetune
 
 FIRST_EPOCH = 1
@@ -78,8 +78,7 @@ def threads_for(parallel_runs: int) -> int | None:
     """
     if parallel_runs == 1:
         return None
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // parallel_runs)
+    return max(1, len(all_cores()) // parallel_runs)
 
 
 def without_workers(experiment: Experiment) -> Experiment:
@@ -97,5 +96,5 @@ def use_threads(threads: int | None) -> None:
 
 
 def _evaluate(job: FineTuning, model: Path, store: FrameStore, split: str, out: Path | None = None) -> Evaluation:
-    workers = job.experiment.machine.num_workers
+    workers = resolve_workers(job.experiment.machine)
     return evaluate(model, store, split=split, clips_per_video=job.clips_per_video, num_workers=workers, out=out)

@@ -13,7 +13,7 @@ from sparsedense.experiments.finetuning import FineTuning, finetune_and_judge, u
 from sparsedense.experiments.job_records import JobRecord, begin
 from sparsedense.experiments.study_jobs import StudyJob
 from sparsedense.report.page import write_report
-from sparsedense.training.machine import uses_cuda
+from sparsedense.training.machine import resolve_workers, uses_cuda
 from sparsedense.training.run import pretrain
 
 MOMENTS = ("first_epoch", "end")
@@ -60,7 +60,7 @@ def _probe(job: StudyJob, out: Path, resume: bool) -> dict[str, Any]:
         clips_per_video=job.clips_per_video,
         robustness=False,
         seed=job.experiment.seed,
-        num_workers=job.experiment.machine.num_workers,
+        num_workers=resolve_workers(job.experiment.machine),
     )
     return asdict(found)
 

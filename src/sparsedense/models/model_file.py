@@ -26,13 +26,20 @@ class ModelFileError(ValueError):
     """A model file that is missing, foreign, newer than this version or inconsistent; the message names it."""
 
 
-def save_model(path: str | Path, model: Recogniser, *, provenance: Mapping[str, object]) -> None:
+def save_model(
+    path: str | Path,
+    model: Recogniser,
+    *,
+    provenance: Mapping[str, object],
+    state: Mapping[str, torch.Tensor] | None = None,
+) -> None:
     """Write a model, completely or not at all.
 
     Args:
         path: file to write, usually `*.safetensors`; folders above it are made.
         model: weights, configuration, class names and clips are taken from it.
         provenance: what made the model (versions, data, command, numbers); anything JSON can hold.
+        state: its weights, where they are not those that it holds now.
 
     Raises:
         TypeError: the provenance holds something that JSON cannot.
@@ -40,8 +47,8 @@ def save_model(path: str | Path, model: Recogniser, *, provenance: Mapping[str, 
     path = Path(path)
     metadata = {key: json.dumps(value) for key, value in _description(model).items()}
     metadata["provenance"] = json.dumps(dict(provenance))
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    _write(path, state, metadata)
+    weights = model.state_dict() if state is None else state
+    _write(path, {name: value.detach().cpu().contiguous() for name, value in weights.items()}, metadata)
 
 
 def load_model(path: str | Path, *, device: str | torch.device = "cpu") -> Recogniser:

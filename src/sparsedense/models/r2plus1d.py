@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sparsedense.models.activation_checkpoints import run_block
+from sparsedense.models.batch_norm import BatchNorm
 
 BLOCKS_PER_STAGE = {10: 1, 18: 2}  # depth = stem (2 convolutions) + 4 stages * blocks * 2: 10 and 18
 STAGE_CHANNELS = (64, 128, 256, 512)
@@ -63,10 +64,13 @@ class R2Plus1D(nn.Module):
     def forward(self, clips_BCTHW: torch.Tensor) -> torch.Tensor:
         """Feature map `(B, feature_dim, K, H', W')` of normalised clips `(B, in_channels, T, H, W)`."""
         map_BCTHW: torch.Tensor = self.stem(clips_BCTHW)
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            for block in stage:
-                map_BCTHW = run_block(block, map_BCTHW, checkpoint=self.checkpoint_activations)
+        for block in self.blocks():
+            map_BCTHW = run_block(block, map_BCTHW, checkpoint=self.checkpoint_activations)
         return map_BCTHW
+
+    def blocks(self) -> list[nn.Module]:
+        """The parts behind the stem, in their order."""
+        return [*self.layer1, *self.layer2, *self.layer3, *self.layer4]
 
     def load_published(self, state: Mapping[str, torch.Tensor]) -> None:
         """Load torchvision's parameters; those of its classifier are left out.
@@ -75,6 +79,24 @@ class R2Plus1D(nn.Module):
             RuntimeError: names or shapes differ.
         """
         self.load_state_dict({name: value for name, value in state.items() if not name.startswith("fc.")})
+
+
+class SpatialConv(nn.Conv3d):
+    """A 1xkxk convolution, computed in the channels-last layout as a kxk one of every frame: the same sums.
+
+    There the frames of all clips are one batch of pictures without a copy, and the kernels for two dimensions are the
+    better ones. In the contiguous layout it would take a copy, and stays one of three dimensions.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map `(B, out_channels, T, H', W')`."""
+        if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last_3d):
+            return super().forward(x)
+        frames_NCHW = x.transpose(1, 2).flatten(0, 1)
+        out = F.conv2d(
+            frames_NCHW, self.weight.squeeze(2), stride=self.stride[1:], padding=tuple(map(int, self.padding[1:]))
+        )
+        return out.unflatten(0, (len(x), x.shape[2])).transpose(1, 2)
 
 
 class TemporalConv(nn.Conv3d):
@@ -89,7 +111,7 @@ class TemporalConv(nn.Conv3d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map `(B, out_channels, T', H, W)`."""
         out = F.conv2d(
-            x.flatten(3), self.weight.squeeze(-1), stride=(self.stride[0], 1), padding=(int(self.padding[0]), 0)
+            x.flatten(3), self.weight.flatten(3), stride=(self.stride[0], 1), padding=(int(self.padding[0]), 0)
         )
         return out.view(*out.shape[:3], *x.shape[3:])
 
@@ -103,7 +125,7 @@ class FactorisedConv(nn.Sequential):
         time, space = stride
         super().__init__(
             _spatial_conv(in_channels, middle_channels, kernel=3, stride=space),
-            nn.BatchNorm3d(middle_channels),
+            BatchNorm(middle_channels),
             nn.ReLU(inplace=True),
             _temporal_conv(middle_channels, out_channels, stride=time),
         )
@@ -118,16 +140,16 @@ class ResidualBlock(nn.Module):
         time, space = stride
         self.conv1 = nn.Sequential(
             FactorisedConv(in_channels, middle, out_channels, stride=stride),
-            nn.BatchNorm3d(out_channels),
+            BatchNorm(out_channels),
             nn.ReLU(inplace=True),
         )
-        self.conv2 = nn.Sequential(FactorisedConv(out_channels, middle, out_channels), nn.BatchNorm3d(out_channels))
+        self.conv2 = nn.Sequential(FactorisedConv(out_channels, middle, out_channels), BatchNorm(out_channels))
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Sequential | None = None
         if stride != (1, 1) or in_channels != out_channels:
             self.downsample = nn.Sequential(
                 nn.Conv3d(in_channels, out_channels, kernel_size=1, stride=(time, space, space), bias=False),
-                nn.BatchNorm3d(out_channels),
+                BatchNorm(out_channels),
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -167,16 +189,16 @@ def _stage(in_channels: int, out_channels: int, *, blocks: int, stride: tuple[in
 def _stem(in_channels: int, middle: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
         _spatial_conv(in_channels, middle, kernel=7, stride=2),
-        nn.BatchNorm3d(middle),
+        BatchNorm(middle),
         nn.ReLU(inplace=True),
         _temporal_conv(middle, out_channels, stride=1),
-        nn.BatchNorm3d(out_channels),
+        BatchNorm(out_channels),
         nn.ReLU(inplace=True),
     )
 
 
-def _spatial_conv(in_channels: int, out_channels: int, *, kernel: int, stride: int) -> nn.Conv3d:
-    return nn.Conv3d(
+def _spatial_conv(in_channels: int, out_channels: int, *, kernel: int, stride: int) -> SpatialConv:
+    return SpatialConv(
         in_channels,
         out_channels,
         kernel_size=(1, kernel, kernel),
@@ -195,6 +217,6 @@ def _temporal_conv(in_channels: int, out_channels: int, *, stride: int) -> Tempo
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv3d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    elif isinstance(module, nn.BatchNorm3d):
+    elif isinstance(module, BatchNorm):
         nn.init.ones_(module.weight)
         nn.init.zeros_(module.bias)

@@ -77,6 +77,15 @@ class TorchvisionBackbone(nn.Module):
         }
         return paths.get(self.name, self._resnet)(self.net, clips_BCTHW)
 
+    def blocks(self) -> list[nn.Module]:
+        """The parts behind the stem, in their order."""
+        net: Any = self.net
+        if self.name == "mvit_v2_s":
+            return list(net.blocks)
+        if self.name in ("s3d", "swin3d_t"):
+            return list(net.features)
+        return [*net.layer1, *net.layer2, *net.layer3, *net.layer4]
+
     def load_published(self, state: Mapping[str, torch.Tensor]) -> None:
         """Load torchvision's parameters; those of its head are left out.
 
@@ -87,18 +96,18 @@ class TorchvisionBackbone(nn.Module):
 
     def _resnet(self, net: Any, x: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - torchvision has no types
         x = net.stem(x)
-        for block in (*net.layer1, *net.layer2, *net.layer3, *net.layer4):
+        for block in self.blocks():
             x = self._run(block, x)
         return x
 
-    def _s3d(self, net: Any, x: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
-        for block in net.features:
+    def _s3d(self, _net: Any, x: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
+        for block in self.blocks():
             x = self._run(block, x)
         return x
 
     def _swin(self, net: Any, x: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
         x_BTHWC = net.pos_drop(net.patch_embed(x))
-        for block in net.features:
+        for block in self.blocks():
             x_BTHWC = self._run(block, x_BTHWC)
         map_BCKHW: torch.Tensor = net.norm(x_BTHWC).permute(0, 4, 1, 2, 3)
         return map_BCKHW
@@ -109,7 +118,7 @@ class TorchvisionBackbone(nn.Module):
         patches_BCTHW = net.conv_proj(x)
         size = tuple(patches_BCTHW.shape[2:])
         tokens_BNC = net.pos_encoding(patches_BCTHW.flatten(2).transpose(1, 2))  # adds the class token in front
-        for block in net.blocks:
+        for block in self.blocks():
             tokens_BNC, size = run_block(block, tokens_BNC, size, checkpoint=self.checkpoint_activations)
         map_BCKHW: torch.Tensor = net.norm(tokens_BNC)[:, 1:].transpose(1, 2).unflatten(2, size)
         return map_BCKHW

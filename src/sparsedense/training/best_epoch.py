@@ -1,7 +1,7 @@
 """The weights of the epoch with the best validation accuracy."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -17,6 +17,7 @@ from sparsedense.training.checkpoint_files import (
     write_checkpoint,
 )
 from sparsedense.training.module import SparseDenseModule
+from sparsedense.training.sharding import whole_state
 
 
 class BestEpoch(Checkpoint):
@@ -42,18 +43,16 @@ class BestEpoch(Checkpoint):
         accuracy = float(trainer.callback_metrics["validation_accuracy"])
         if self.accuracy is None or accuracy > self.accuracy:
             self.accuracy, self._epoch, self._file = accuracy, trainer.current_epoch, None
-            weights = pl_module.model.state_dict()
+            weights = whole_state(pl_module.model)
             self._unwritten = {name: value.detach().cpu().clone() for name, value in weights.items()}
         if self._unwritten is not None and trainer.is_global_zero:
             self._write()
 
-    def load_into(self, module: SparseDenseModule) -> None:
-        """Put the best weights into a module; nothing where there is none."""
-        weights = self._unwritten
-        if weights is None and self._file is not None:
-            weights = read_checkpoint(self._file)["weights"]
-        if weights is not None:
-            module.model.load_state_dict(weights)
+    def weights(self) -> dict[str, Tensor] | None:
+        """The model's weights of the best epoch; None where there is none, and in all processes but the first."""
+        if self._unwritten is None and self._file is not None:
+            return cast(dict[str, Tensor], read_checkpoint(self._file)["weights"])
+        return self._unwritten
 
     def remove_old(self, epoch: int, *, keep: int) -> None:
         """Delete what no kept state refers to: states of different epochs have different best epochs, or the same."""

@@ -20,6 +20,7 @@ from sparsedense.evaluation.representation import effective_rank, feature_std
 from sparsedense.models.model_file import save_model
 from sparsedense.training.gather import gather_rows
 from sparsedense.training.module import SparseDenseModule
+from sparsedense.training.sharding import whole_state
 
 _SPREAD = ("feature_std", "effective_rank")  # of the features, by `CollapseWatch`
 COLLAPSED_RANK = 1.5  # a random network's features, all of one sign, have an effective rank of 3 and more
@@ -196,9 +197,12 @@ class ModelAfterEpochs(Callback):
         """Write the file where this is one of the epochs."""
         assert isinstance(pl_module, SparseDenseModule)
         done = trainer.current_epoch + 1
-        if done in self._epochs and trainer.is_global_zero:
+        if done not in self._epochs:
+            return
+        state = whole_state(pl_module.model)
+        if trainer.is_global_zero:
             path = self._run / f"model-epoch-{done:03d}.safetensors"
-            save_model(path, pl_module.model, provenance=self._provenance | {"epochs_done": done})
+            save_model(path, pl_module.model, provenance=self._provenance | {"epochs_done": done}, state=state)
 
 
 class ProgressBar(RichProgressBar):

@@ -1,6 +1,5 @@
 """Which videos a training draws from, and the Lightning data module that serves them."""
 
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +14,7 @@ from sparsedense.data.loader import DrawSampler, TrainingClips, training_loader
 from sparsedense.data.low_label import labelled_subset
 from sparsedense.data.published_list import published_subset
 from sparsedense.data.store import FrameStore
+from sparsedense.training.machine import all_cores, resolve_workers
 from sparsedense.training.plan import Phase, TrainingPlan
 
 
@@ -143,7 +143,7 @@ class ClipStreams(LightningDataModule):
             with_sparse=self.plan.needs_pair(epoch),
         )
         batch_size = batch_share(self.plan.config.batch_size, trainer.world_size)
-        return training_loader(dataset, sampler, batch_size=batch_size, num_workers=experiment.machine.num_workers)
+        return training_loader(dataset, sampler, batch_size=batch_size, num_workers=resolve_workers(experiment.machine))
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
         """Validation clips, or nothing where there are no labels to validate by."""
@@ -158,7 +158,7 @@ class ClipStreams(LightningDataModule):
         return evaluation_loader(
             dataset,
             batch_size=2 * batch_share(self.plan.config.batch_size, world_size),
-            num_workers=min(experiment.machine.num_workers, os.cpu_count() or 1),
+            num_workers=min(resolve_workers(experiment.machine), len(all_cores())),
             share=EvaluationShare(len(dataset), rank=rank, world_size=world_size),
         )
 

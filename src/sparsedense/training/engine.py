@@ -16,6 +16,7 @@ from sparsedense.training.clip_streams import ClipStreams
 from sparsedense.training.machine import resolve_precision
 from sparsedense.training.module import SparseDenseModule
 from sparsedense.training.plan import Phase
+from sparsedense.training.sharding import whole_state
 from sparsedense.training.stop_requests import StopRequests, TrainingStopped
 from sparsedense.training.strategy import trainer_options
 
@@ -83,6 +84,7 @@ def fit(
 
 
 def _save_interrupted(trainer: Trainer, module: SparseDenseModule, folder: Path, provenance: dict[str, Any]) -> None:
+    state = whole_state(module.model)
     if trainer.is_global_zero:
         interrupted = provenance | {"interrupted_in_epoch": trainer.current_epoch}
-        save_model(folder / "model.safetensors", module.model, provenance=interrupted)
+        save_model(folder / "model.safetensors", module.model, provenance=interrupted, state=state)

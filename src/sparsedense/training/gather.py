@@ -1,9 +1,10 @@
 """What the processes of a distributed training tell each other, so that together they compute the losses of one."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 
 def num_processes() -> int:
@@ -30,13 +31,45 @@ def gather_rows(rows_BX: Tensor) -> Tensor:
     return gathered
 
 
+def gather_each(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """`gather_rows` of several tensors with as many rows, in one message each way.
+
+    Args:
+        tensors: each `(B, ...)`, the same shapes in every process; where there are several, floats come back, as exact
+            as float32 is.
+    """
+    if num_processes() == 1:
+        return tensors
+    rows_BX = [tensor.reshape(len(tensor), -1).float() for tensor in tensors]
+    parts = gather_rows(torch.cat(rows_BX, dim=1)).split([rows.shape[1] for rows in rows_BX], dim=1)
+    return tuple(part.reshape(-1, *tensor.shape[1:]) for part, tensor in zip(parts, tensors, strict=True))
+
+
 def mean_over_processes(value: Tensor) -> Tensor:
     """Mean of a tensor over the processes, without gradient; the same tensor where alone."""
-    if num_processes() == 1:
-        return value
-    total = value.detach().clone()
+    return means_over_processes([value])[0]
+
+
+def means_over_processes(values: Sequence[Tensor]) -> list[Tensor]:
+    """Mean of each tensor over the processes, without gradient, in one message; the same tensors where alone."""
+    if num_processes() == 1 or not values:
+        return list(values)
+    total = torch.cat([value.detach().flatten() for value in values])
     distributed.all_reduce(total)
-    return total / num_processes()
+    parts = (total / num_processes()).split([value.numel() for value in values])
+    return [part.view(value.shape) for part, value in zip(parts, values, strict=True)]
+
+
+@torch.no_grad()
+def share_buffers(module: nn.Module) -> None:
+    """Give all processes the first one's buffers of floats, BatchNorm's running statistics; nothing where alone."""
+    buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+    if num_processes() == 1 or not buffers:
+        return
+    together = torch.cat([buffer.flatten() for buffer in buffers])
+    distributed.broadcast(together, src=0)
+    for buffer, values in zip(buffers, together.split([buffer.numel() for buffer in buffers]), strict=True):
+        buffer.copy_(values.view(buffer.shape))
 
 
 class _Gather(torch.autograd.Function):

@@ -14,6 +14,8 @@ from sparsedense.config import MachineConfig
 from sparsedense.models.encoder import R2PLUS1D, EncoderConfig
 from sparsedense.processes import current_launch
 
+_CORES = "SPARSEDENSE_CORES"  # all that the run's processes may use, where this one keeps to some of them
+_WORKERS_OF_A_GPU = 8  # at most
 _NARROW = 0.5  # width below which channels-last pays in float32 on a CPU
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _LARGEST_INT = 2**31 - 1
@@ -22,36 +24,38 @@ _LARGEST_INT = 2**31 - 1
 def resolve_precision(config: MachineConfig) -> str:
     """Lightning's name of the precision to train with.
 
-    `auto` is bfloat16 autocast where the arithmetic is native: a CUDA device that supports it, or a CPU with
-    AVX512-BF16 or AMX. Elsewhere bfloat16 is emulated and several times slower than float32.
+    `auto` is bfloat16 autocast where that is faster: on a CUDA device that supports it, and on the CPUs that
+    `cpu_gains_by_bfloat16` names. Elsewhere it is emulated and several times slower than float32.
     """
     if config.precision != "auto":
         return config.precision
     if uses_cuda(config):
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    return "bf16-mixed" if cpu_computes_bfloat16() else "32-true"
+    return "bf16-mixed" if cpu_gains_by_bfloat16() else "32-true"
 
 
 def resolve_channels_last(config: MachineConfig, encoder: EncoderConfig) -> bool:
     """Whether tensors lie channels-last.
 
-    On a CPU in float32 that pays for narrow networks, whose few channels leave the blocked kernels half empty: forward
-    and backward of R(2+1)D-10 took 1.18 times as long contiguously at width 0.125 (32 clips of 16x40x40) and 1.19 at
-    0.25 (8 clips of 16x64x64), medians of alternating runs on one AVX2 core. For a layer of 64 to 144 channels on
-    16x56x56, as at width 1, channels-last took 2.4 times as long backward. `sparsedense tune` measures both.
+    On a CPU in float32 that pays for narrow networks, whose few channels leave the blocked kernels half empty, and with
+    AVX-512 for R(2+1)D of any width, whose convolutions are then those of pictures (docs/training_speed.md). With AVX2
+    a layer of 64 to 144 channels on 16x56x56, as at width 1, took 2.4 times as long backward as in the contiguous
+    layout. `sparsedense tune` measures both.
     """
     if config.channels_last != "auto":
         return config.channels_last
-    narrow = encoder.backbone == R2PLUS1D and encoder.width < _NARROW
-    return narrow or uses_cuda(config) or "bf16" in resolve_precision(config)
+    ours = encoder.backbone == R2PLUS1D
+    pays = ours and (encoder.width < _NARROW or torch.backends.cpu.get_cpu_capability() == "AVX512")
+    return pays or uses_cuda(config) or "bf16" in resolve_precision(config)
 
 
-def resolve_fused_optimiser(config: MachineConfig) -> bool:
+def resolve_fused_optimiser(config: MachineConfig, *, clips_gradients: bool = False) -> bool:
     """Whether one kernel updates all weights."""
     if config.fused_optimiser != "auto":
         return config.fused_optimiser
-    # Lightning cannot clip gradients that are scaled for 16-bit floats before a fused optimiser unscales them.
-    return resolve_precision(config) not in ("16-mixed", "16")
+    # Lightning refuses to clip, with any 16-bit precision, what a fused optimiser might have to unscale.
+    precision = resolve_precision(config)
+    return precision not in ("16-mixed", "16") and not (clips_gradients and precision == "bf16-mixed")
 
 
 def prepare_process(config: MachineConfig) -> None:
@@ -63,6 +67,7 @@ def prepare_process(config: MachineConfig) -> None:
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    _pin(config)
     if config.keep_freed_memory and sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch reads it at its first allocation
         mallopt = ctypes.CDLL(None).mallopt
@@ -90,6 +95,54 @@ def resolve_processes(config: MachineConfig) -> tuple[int, int]:
     return launch.per_node, launch.num_nodes
 
 
+def resolve_sync_batchnorm(config: MachineConfig) -> bool:
+    """Whether several processes share BatchNorm's statistics.
+
+    Each layer waits for all processes, twice a step. On two cores, the demo's recipe trains 0.9 times as fast in two
+    processes as in one with it (benchmarks/processes.py).
+    """
+    if config.sync_batchnorm != "auto":
+        return config.sync_batchnorm
+    return config.strategy == "fsdp" or uses_cuda(config)
+
+
+def resolve_workers(config: MachineConfig) -> int:
+    """Processes that read clips beside each training process.
+
+    On its only core a worker would but take turns with the network, and in a group all would wait for that.
+    """
+    if config.num_workers != "auto":
+        return config.num_workers
+    cores = len(all_cores()) // resolve_processes(config)[0]
+    return min(_WORKERS_OF_A_GPU if uses_cuda(config) else 1, max(0, cores - 1))
+
+
+def all_cores() -> list[int]:
+    """Cores that this machine's processes of the run may use together."""
+    if _CORES in os.environ:
+        return [int(core) for core in os.environ[_CORES].split(",")]
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def _pin(config: MachineConfig) -> None:
+    """Keep this process on its share of the cores, where several train on one machine's CPU.
+
+    A process that waits for the others is woken by a thread of its own; on a core where another process computes that
+    thread waits for its turn, 3 ms and more, at every message.
+    """
+    launch = current_launch()
+    bound = launch is not None and launch.launcher == "srun"  # SLURM has dealt the cores out
+    cores, processes = all_cores(), resolve_processes(config)[0]
+    if not config.pin_processes or bound or uses_cuda(config) or not 1 < processes <= len(cores):
+        return
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    # Lightning's processes are children of the first one and would take its share for all there is.
+    os.environ[_CORES] = ",".join(map(str, cores))
+    share, own = len(cores) // processes, int(os.environ.get("LOCAL_RANK", "0"))
+    os.sched_setaffinity(0, cores[own * share : (own + 1) * share])
+
+
 def _device_count(config: MachineConfig) -> int | None:
     """Number of devices that the configuration names, in Lightning's ways to name them; none for all there are."""
     devices = str(config.devices).strip()
@@ -103,13 +156,22 @@ def uses_cuda(config: MachineConfig) -> bool:
     return config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
-def cpu_computes_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 natively."""
-    # The public function came with torch 2.7; before it there was only the private one.
-    if hasattr(torch.cpu, "get_capabilities"):
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return bool(torch.cpu._is_avx512_bf16_supported())
+def cpu_gains_by_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 faster than float32: one with AMX, or AMD's with AVX512-BF16.
+
+    Intel's cores with AVX512-BF16 and without AMX have half the units for it: on a Xeon of family 6, model 207, whose
+    virtual machine hides AMX, a product of 1024x1024 matrices runs at 106 GFLOP/s in bfloat16 and at 201 in float32 on
+    one core (torch 2.14), and every convolution of our networks is slower too.
+    """
+    # The public function came with torch 2.7; before it there was only the private one, which knows no AMX.
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return bool(torch.cpu._is_avx512_bf16_supported()) and not _is_intel()
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16")) or (bool(capabilities.get("avx512_bf16")) and not _is_intel())
+
+
+def _is_intel() -> bool:
+    return "intel" in _cpu_name().lower()
 
 
 def describe_environment() -> dict[str, Any]:
@@ -120,7 +182,7 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(all_cores()),
         "gpu": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "job": None if launch is None else launch.job,
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),

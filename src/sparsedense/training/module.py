@@ -23,10 +23,12 @@ from sparsedense.models.encoder import Encoder, pool
 from sparsedense.models.recogniser import Recogniser
 from sparsedense.models.teacher import Teacher
 from sparsedense.training.epoch_means import EpochMeans
-from sparsedense.training.gather import gather_rows, mean_over_processes
+from sparsedense.training.gather import gather_each, means_over_processes, share_buffers
 from sparsedense.training.machine import resolve_fused_optimiser
 from sparsedense.training.objectives import ContrastObjective, Maps, Outcome, build_objectives
 from sparsedense.training.plan import Phase, TrainingPlan
+from sparsedense.training.sharding import is_sharded, shard_encoder, shard_head
+from sparsedense.training.sync_batchnorm import convert_batchnorm
 
 RECENT_STEPS = 16  # features of so many steps are kept to measure their spread
 _AUGMENTATION = 1  # tells its random numbers from those that chose the frames of the same draw
@@ -70,9 +72,25 @@ class SparseDenseModule(LightningModule):
         # In place, so that weights keep their names; the teacher's copy gains as much from a compiled network.
         self.model.encoder.backbone.checkpoint_activations = experiment.machine.checkpoint_activations
         if experiment.machine.compile != "no":
-            copies = [] if self.teacher is None else [cast(Encoder, self.teacher.module)]
-            for encoder in (self.model.encoder, *copies):
+            for encoder in self._encoders():
                 encoder.backbone.compile(mode=experiment.machine.compile)
+
+    def configure_model(self) -> None:
+        """Share the weights out among the processes where the strategy does; Lightning calls it before training."""
+        if self._device_mesh is None or is_sharded(self):
+            return
+        mesh = self._device_mesh["data_parallel"]
+        self.to(memory_format=torch.contiguous_format)  # of the weights; only such can be shared out
+        convert_batchnorm(self)
+        for encoder in self._encoders():
+            shard_encoder(encoder, mesh)
+        for head in (self.model.speed_head, self.model.classifier, *self.objectives.values()):
+            if head is not None:
+                shard_head(head, mesh)
+
+    def _encoders(self) -> list[Encoder]:
+        """The encoder and its slow copy, where there is one."""
+        return [self.model.encoder, *([] if self.teacher is None else [cast(Encoder, self.teacher.module)])]
 
     def on_train_epoch_start(self) -> None:
         """Forget the features and means of the epoch before; not called where a run goes on inside an epoch."""
@@ -102,7 +120,7 @@ class SparseDenseModule(LightningModule):
         self._recent_features.append(pool(dense_map.detach()))
         if weights["classification"] > 0:
             outcomes["classification"] = Outcome(self._classification(dense_map, batch["label"]))
-        if batch_index == 0:
+        if batch_index == 0 and not is_sharded(self):  # shared out, a loss alone has no gradient in the weights
             self._log_epoch(self._gradients(outcomes), len(batch["label"]))
         total = torch.stack([weights[name] * outcome.loss for name, outcome in outcomes.items()]).sum()
         self._log_outcomes(outcomes, total, len(batch["label"]))
@@ -123,6 +141,10 @@ class SparseDenseModule(LightningModule):
         for objective in self.objectives.values():
             if isinstance(objective, ContrastObjective):
                 objective.update_teacher()
+
+    def on_validation_epoch_start(self) -> None:
+        """Validate with BatchNorm's running statistics of the first process, which are those that are saved."""
+        share_buffers(self.model)
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _batch_index: int) -> None:
         """Collect probabilities of validation clips; the batch holds clips, rows and labels."""
@@ -148,7 +170,7 @@ class SparseDenseModule(LightningModule):
             self.parameters(),
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
-            fused=resolve_fused_optimiser(self.experiment.machine),
+            fused=resolve_fused_optimiser(self.experiment.machine, clips_gradients=config.gradient_clip is not None),
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda epoch: self.plan.rate(epoch) / config.learning_rate
@@ -191,7 +213,7 @@ class SparseDenseModule(LightningModule):
             found: list[Tensor] = []
             if outcome.loss.requires_grad:
                 gradients = torch.autograd.grad(outcome.loss, weights, retain_graph=True, allow_unused=True)
-                found = [mean_over_processes(gradient) for gradient in gradients if gradient is not None]
+                found = means_over_processes([gradient for gradient in gradients if gradient is not None])
             # A loss that does not reach the encoder is what the figure is there to tell: 0, not an error.
             norms[f"gradient_{name}"] = (
                 torch.stack(torch._foreach_norm(found)).norm() if found else torch.zeros_like(outcome.loss)
@@ -204,8 +226,8 @@ class SparseDenseModule(LightningModule):
         # All dense clips of a video have its label: the first of several shows always the same part of the video.
         labels = labels.repeat_interleave(len(dense_map) // len(labels))
         # All processes' clips: how many have a label may differ from one to another.
-        logits = gather_rows(self.model.classifier(pool(dense_map)))
-        return cast(Tensor, self.classification_loss(logits, gather_rows(labels)))
+        logits, labels = gather_each(self.model.classifier(pool(dense_map)), labels)
+        return cast(Tensor, self.classification_loss(logits, labels.long()))
 
     def _metrics(self) -> ClassificationMetrics:
         if self.validation_metrics is None:

@@ -28,7 +28,7 @@ from sparsedense.models.encoder import pool
 from sparsedense.models.heads import MapPredictor, ProjectionHead, SpeedHead
 from sparsedense.models.teacher import Teacher
 from sparsedense.objectives_config import ObjectiveConfig
-from sparsedense.training.gather import gather_rows
+from sparsedense.training.gather import gather_each
 
 
 class Outcome(NamedTuple):
@@ -103,14 +103,15 @@ class SpeedObjective(nn.Module):
         if maps.speed_head is None:
             raise ValueError("the speed loss has a weight but the model has no speed head")
         features_BVC = torch.cat([maps.dense_features, maps.sparse_features[:, None]], dim=1)
+        outputs_BVS = maps.speed_head(features_BVC)
         # All processes' clips: how many pairs there are to rank may differ from one to another.
-        outputs_BVS = gather_rows(maps.speed_head(features_BVC))
         if self.kind == "ranking":
             indices_BVT = torch.cat([maps.batch["dense_indices"], maps.batch["sparse_indices"][:, None]], dim=1)
-            strides_BV = gather_rows((indices_BVT[..., -1] - indices_BVT[..., 0]).float() / (indices_BVT.shape[2] - 1))
-            scores_BV = outputs_BVS.squeeze(2)
+            strides_BV = (indices_BVT[..., -1] - indices_BVT[..., 0]).float() / (indices_BVT.shape[2] - 1)
+            scores_BV, strides_BV = gather_each(outputs_BVS.squeeze(2), strides_BV)
             return Outcome(self.rank(scores_BV, strides_BV), self.rank.guess(), ranking_accuracy(scores_BV, strides_BV))
-        dense_speed_BD = gather_rows(maps.batch["dense_speed"])
+        outputs_BVS, dense_speed_BD = gather_each(outputs_BVS, maps.batch["dense_speed"])
+        dense_speed_BD = dense_speed_BD.long()
         speed_BV = torch.cat([dense_speed_BD, torch.zeros_like(dense_speed_BD[:, :1])], dim=1)
         if self.kind == "binary":
             speed_BV = speed_BV.clamp_max(1)
@@ -177,7 +178,7 @@ class AlignmentObjective(nn.Module):
         dense_BDE, slices_BKE = self.head(maps.dense_features), self.head(maps.slices)
         tensors = (dense_BDE, slices_BKE, maps.dense_positions, maps.interval_positions)
         if self.across_videos:
-            tensors = tuple(gather_rows(tensor) for tensor in tensors)  # type: ignore[assignment]
+            tensors = gather_each(*tensors)  # type: ignore[assignment]
         loss: Tensor = self.loss(*tensors)
         guess = self.loss.guess(len(tensors[0]), dense_BDE.shape[1], slices_BKE.shape[1])
         if self.local_weight > 0:
@@ -202,8 +203,7 @@ class ContrastObjective(nn.Module):
 
     def forward(self, maps: Maps) -> Outcome:
         """Loss between the dense clip of each video, or the mean of several, and its sparse clip."""
-        dense_BE = gather_rows(self.head(maps.dense_features.mean(dim=1)))
-        sparse_BE = gather_rows(self.head(maps.sparse_features))
+        dense_BE, sparse_BE = gather_each(self.head(maps.dense_features.mean(dim=1)), self.head(maps.sparse_features))
         if self.kind == "vicreg":
             return Outcome(self.vicreg(dense_BE, sparse_BE))
         keys = self._teacher_keys(maps)
@@ -226,7 +226,8 @@ class ContrastObjective(nn.Module):
         assert maps.teacher_dense is not None
         assert maps.teacher_sparse is not None
         dense_BC = pool(maps.teacher_dense).view(len(maps.sparse), maps.num_dense, -1).mean(dim=1)
-        return gather_rows(self.teacher_head(dense_BC)), gather_rows(self.teacher_head(pool(maps.teacher_sparse)))
+        keys_BE, sparse_keys_BE = gather_each(self.teacher_head(dense_BC), self.teacher_head(pool(maps.teacher_sparse)))
+        return keys_BE, sparse_keys_BE
 
 
 class GeneratorObjective(nn.Module):

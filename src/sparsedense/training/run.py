@@ -42,6 +42,7 @@ from sparsedense.training.plan import Phase, TrainingPlan
 from sparsedense.training.quiet import quieten_lightning
 from sparsedense.training.run_folder import checkpoint_folder, describe_store, enter_folder, write_json
 from sparsedense.training.run_settings import place_to_go_on, run_settings
+from sparsedense.training.sharding import whole_state
 from sparsedense.training.stop_requests import StopRequests
 
 KINETICS = "kinetics"
@@ -170,11 +171,12 @@ def run_phase(
     )
     streams = ClipStreams(frame_store, pools, experiment, plan, begin_at=(place.epoch, place.batches))
     fit(trainer, module, streams, checkpoint, requests, folder, provenance)
-    if best is not None:
-        best.load_into(module)
+    state = whole_state(module.model)
     seconds = checkpoints.run_seconds
     if trainer.is_global_zero:
-        save_model(folder / "model.safetensors", module.model, provenance=provenance | {"seconds": seconds})
+        weights = state if best is None else best.weights() or state
+        done = provenance | {"seconds": seconds}
+        save_model(folder / "model.safetensors", module.model, provenance=done, state=weights)
         done = {"seconds": seconds, "checkpoints": checkpoints.cost()}
         write_json(folder / "environment.json", environment | done)
     return TrainingRun(folder, folder / "model.safetensors", None if best is None else best.accuracy, seconds)

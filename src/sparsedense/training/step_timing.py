@@ -7,7 +7,7 @@ each, so that what else the machine does disturbs all alike. Ratios are medians 
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
@@ -32,7 +32,8 @@ class StepTiming:
         loss_share: the losses with their backward passes, as a share of the step.
         flop_per_step: of its products and convolutions.
         flop_per_second: that over the step's seconds.
-        ceiling_flop_per_second: of a large matrix product on the same device.
+        ceiling_flop_per_second: of a large matrix product on the same device in the same precision, the highest that
+            any of the ways with that precision found.
         peak_memory_bytes: the most that the device, or the process on a CPU, had in use.
     """
 
@@ -105,7 +106,8 @@ def time_step(
         for _ in range(rounds):
             for name in names:
                 steps[name].append(_ask(connections[name], "run", patience_seconds))
-        timings: dict[str, StepTiming] = {name: _summary(connections[name], steps[name]) for name in names}
+        found: dict[str, StepTiming] = {name: _summary(connections[name], steps[name]) for name in names}
+    timings = _with_shared_ceilings(found)
     ours = timings.pop("ours")
     ratios = {
         name: median(theirs / own for theirs, own in zip(timing.rounds, ours.rounds, strict=True))
@@ -201,6 +203,18 @@ def _summary(connection: Connection, steps: list[dict[str, float]]) -> StepTimin
         ceiling_flop_per_second=ceiling,
         peak_memory_bytes=memory,
     )
+
+
+def _with_shared_ceilings(timings: dict[str, StepTiming]) -> dict[str, StepTiming]:
+    """One ceiling for each precision: what disturbed its measurement in one way is no property of that way."""
+    ceilings: dict[str, float] = {}
+    for timing in timings.values():
+        precision = timing.about["precision"]
+        ceilings[precision] = max(ceilings.get(precision, 0.0), timing.ceiling_flop_per_second)
+    return {
+        name: replace(timing, ceiling_flop_per_second=ceilings[timing.about["precision"]])
+        for name, timing in timings.items()
+    }
 
 
 def _document(timing: StepTiming) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
 from sparsedense.config import MachineConfig
-from sparsedense.training.machine import resolve_processes, uses_cuda
+from sparsedense.training.machine import resolve_processes, resolve_sync_batchnorm, uses_cuda
 from sparsedense.training.module import SparseDenseModule
+from sparsedense.training.sharding import ShardedStrategy
 from sparsedense.training.sync_batchnorm import CpuSyncBatchNormPlugin
 
 # Newer releases of torch have a new name for it, and warn of the old one.
-_SYNC_BUFFERS = next(
+SYNC_BUFFERS = next(
     name
     for name in ("forward_sync_buffers", "broadcast_buffers")
     if name in inspect.signature(DistributedDataParallel).parameters
@@ -25,12 +26,14 @@ def trainer_options(machine: MachineConfig, module: SparseDenseModule) -> dict[s
     devices = {"devices": per_node if machine.devices == "auto" else machine.devices, "num_nodes": nodes}
     if per_node * nodes == 1:
         return devices
-    synchronised = machine.sync_batchnorm
+    if machine.strategy == "fsdp":
+        return {**devices, "strategy": ShardedStrategy(per_node * nodes)}
+    synchronised = resolve_sync_batchnorm(machine)
     how: dict[str, Any] = {
         "find_unused_parameters": not all_parameters_take_part(module),
         "gradient_as_bucket_view": True,
-        # Synchronised, BatchNorm's statistics are equal everywhere, as the queue is.
-        _SYNC_BUFFERS: not synchronised,
+        # The queue is equal everywhere, and BatchNorm's running statistics are wanted at the validation alone.
+        SYNC_BUFFERS: False,
     }
     return {
         **devices,

@@ -4,7 +4,6 @@ Coarse to fine: the settings are tried one after the other, each on top of the b
 learnt but for rounding; the batch size does, so other sizes are tried only where they are asked for.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ import torch
 import yaml
 
 from sparsedense.config import Experiment
-from sparsedense.training.machine import uses_cuda
+from sparsedense.training.machine import all_cores, resolve_workers, uses_cuda
 from sparsedense.training.step_timing import time_step
 
 _START_SECONDS = 240.0  # for a process to begin, with compilation
@@ -113,7 +112,7 @@ def with_settings(experiment: Experiment, settings: Mapping[str, Any]) -> Experi
 
 def _stages(experiment: Experiment, store: Path | None, batch_sizes: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
     """Candidates of one setting after the other, those that matter most first."""
-    cuda, cores = uses_cuda(experiment.machine), os.cpu_count() or 1
+    cuda, cores = uses_cuda(experiment.machine), len(all_cores())
     yield [{"channels_last": True}, {"channels_last": False}]
     yield [{"precision": "bf16-mixed"}, {"precision": "32-true"}]
     if not cuda:
@@ -121,7 +120,7 @@ def _stages(experiment: Experiment, store: Path | None, batch_sizes: Sequence[in
     if store is not None:
         yield [
             {"num_workers": workers}
-            for workers in sorted({0, 1, 2, cores // 2, cores} - {experiment.machine.num_workers})
+            for workers in sorted({0, 1, 2, cores // 2, cores} - {resolve_workers(experiment.machine)})
         ]
     yield [{"compile": "default"}, *([{"compile": "reduce-overhead"}] if cuda else [])]
     yield [{"keep_freed_memory": False}, {"fused_optimiser": False}]
