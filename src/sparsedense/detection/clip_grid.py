@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 
-_CELLS_PER_CLIP = 4
+CELLS_PER_CLIP = 4
 _FIRST_SKIMMED = 2  # of each four cells, one in their middle
 
 
@@ -57,7 +57,7 @@ class ClipGrid:
 
     def hop_ticks(self, scale: int) -> int:
         """Length of a cell."""
-        return max(1, self.clip_length // _CELLS_PER_CLIP) << scale
+        return max(1, self.clip_length // CELLS_PER_CLIP) << scale
 
     def span_ticks(self, scale: int) -> int:
         """Length of a clip."""
@@ -65,7 +65,7 @@ class ClipGrid:
 
     def skim_step_ticks(self, scale: int) -> int:
         """From one clip of the skim to the next."""
-        return _CELLS_PER_CLIP * self.hop_ticks(scale)
+        return CELLS_PER_CLIP * self.hop_ticks(scale)
 
     def num_cells(self, scale: int, num_ticks: int) -> int:
         """Cells that tile so many ticks; the last one may be cut."""
@@ -79,7 +79,7 @@ class ClipGrid:
         """Which cells the skim takes; the first one always, so that no scale is without."""
         if scale not in self.skimmed_scales:
             return np.zeros(len(cells), dtype=np.bool_)
-        return np.asarray((cells % _CELLS_PER_CLIP == _FIRST_SKIMMED) | (cells == 0))
+        return np.asarray((cells % CELLS_PER_CLIP == _FIRST_SKIMMED) | (cells == 0))
 
     def clip_ticks(self, scale: int, cell: int) -> Ints:
         """Ticks of the clip of a cell (T,); they may lie before or behind the video."""
