@@ -94,7 +94,7 @@ def test_zoom_computes_clips_at_the_boundaries_and_not_in_what_is_clear() -> Non
     zoomed = Scan(grey_frames(values), score, ScanSettings(ClipGrid(8, 3), 2.0, 0.5), PLAIN)
     list(zoomed)
     # Four boundaries, and about each a few clips of every scale, of hundreds that might be computed.
-    assert skim < len(seen) < skim + 100 < zoomed.counts.clips_exhaustive / 5
+    assert skim < len(seen) < skim + 120 < zoomed.counts.clips_exhaustive / 5
     assert sum(spread > 0 for spread in seen) >= 12
 
 

@@ -75,7 +75,12 @@ def test_its_calibration_can_be_replaced(model: Path) -> None:
 def test_a_damaged_head_names_its_file(model: Path, damage: dict[str, object]) -> None:
     head = trained_head()
     save_head(model, head, provenance={})
-    good = {"config": vars(head.network.config), "stride_frames": 2.0, "calibration": head.calibration.as_plain()}
+    good = {
+        "clip_rows": "quarters",
+        "config": vars(head.network.config),
+        "stride_frames": 2.0,
+        "calibration": head.calibration.as_plain(),
+    }
     save_part(model, PART, good | damage, head.network.state_dict())
     with pytest.raises(ModelFileError, match=r"model.safetensors: its detection head cannot be used .*train it again"):
         read_head(model)

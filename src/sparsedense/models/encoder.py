@@ -154,7 +154,7 @@ def quarter_features(map_BCKHW: torch.Tensor, clip_length: int) -> torch.Tensor:
     features_BCK = map_BCKHW.mean(dim=(3, 4))
     if features_BCK.shape[2] % QUARTERS or clip_length % QUARTERS:
         return features_BCK.mean(dim=2)[:, None]
-    return features_BCK.unflatten(2, (QUARTERS, -1)).mean(dim=3).transpose(1, 2)
+    return features_BCK.reshape(*features_BCK.shape[:2], QUARTERS, -1).mean(dim=3).transpose(1, 2)
 
 
 def load_kinetics_weights(encoder: Encoder, weights: str | Path = "DEFAULT") -> None:

@@ -90,7 +90,7 @@ class VideoRecogniser(Recogniser, VideoModel):
 
     def _map(self, clips_BCTHW: Tensor) -> Tensor:
         """The encoder's map, the fast way where it is the same: on a CPU, in evaluation, without gradients."""
-        backbone = self.encoder.backbone
+        backbone = getattr(self.encoder, "backbone", None)  # a network of another kind may have none
         plain = self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()
         if plain or self.device.type != "cpu" or not isinstance(backbone, R2Plus1D):
             map_BCKHW: Tensor = self.encoder(clips_BCTHW)

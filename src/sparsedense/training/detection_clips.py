@@ -121,7 +121,7 @@ def read_clips(
     clips = []
     for frames_T, labels_R in drawn:
         frames_THWC = np.stack([frames.get(number, frames[last]) for number in frames_T.tolist()])
-        box = random_crop_box(*frames_THWC.shape[1:3], sampling.augment, rng)
+        box = random_crop_box(frames_THWC.shape[1], frames_THWC.shape[2], sampling.augment, rng)
         clip_CTHW = torch.from_numpy(frames_THWC).permute(3, 0, 1, 2)
         clips.append((crop_and_resize(clip_CTHW, box, sampling.clips.size).contiguous(), labels_R))
     return clips

@@ -48,8 +48,8 @@ class EncoderTraining:
         ValueError: a number that cannot be.
     """
 
-    epochs: int = 8
-    clips_per_video: int = 32
+    epochs: int = 4
+    clips_per_video: int = 64
     batch_size: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
@@ -63,6 +63,17 @@ class EncoderTraining:
             raise ValueError(
                 f"learning_rate ({self.learning_rate}) must be above 0, weight_decay ({self.weight_decay}) at least 0"
             )
+
+
+@torch.inference_mode()
+def quarters_of(model: Recogniser) -> int:
+    """How many parts of a clip the model tells apart: 4, or 1."""
+    length, size = int(model.clips["length"]), int(model.clips["size"])
+    was_training = model.training
+    clips = torch.zeros(1, 3, length, size, size, device=next(model.parameters()).device)
+    quarters = model.eval().quarter_features(clips).shape[1]
+    model.train(was_training)
+    return quarters
 
 
 def with_background(model: Recogniser, videos: Sequence[AnnotatedVideo]) -> Recogniser:
@@ -114,7 +125,7 @@ def finetune_encoder(
     rng = np.random.default_rng((training.seed, 1))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(training.seed)
-        model.train()
+        model.train().to(memory_format=torch.channels_last_3d)
         for epoch in range(1, training.epochs + 1):
             losses, rights = [], []
             for batch in epoch_batches(
@@ -136,13 +147,14 @@ def finetune_encoder(
             epoch_done(
                 {"encoder_epoch": epoch, "loss": float(np.nanmean(losses)), "accuracy": float(np.nanmean(rights))}
             )
-        model.eval()
+        model.eval().to(memory_format=torch.contiguous_format)
 
 
 def _changed(batch: LabelledClips, augment: AugmentConfig, rng: np.random.Generator, device: torch.device) -> Tensor:
     generators = rng.spawn(len(batch.clips_BCTHW))
     clips_BCTHW = flip_clips(batch.clips_BCTHW.to(device), random_flips(augment.flip_probability, generators))
-    return add_noise(jitter_colours(to_float(clips_BCTHW), augment, generators), augment, generators)
+    changed = add_noise(jitter_colours(to_float(clips_BCTHW), augment, generators), augment, generators)
+    return changed.contiguous(memory_format=torch.channels_last_3d)
 
 
 def _parameter_groups(model: Recogniser, weight_decay: float) -> list[dict[str, Any]]:
