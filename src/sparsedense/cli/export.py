@@ -29,7 +29,8 @@ def export(arguments: Sequence[str]) -> None:
         beside = f" and {report.head.name}, its detection head," if report.head else ""
         print(
             f"{report.path}{beside}: {report.format}, {report.size_bytes / 1e6:.1f} MB; logits and features differ "
-            f"from the model's by at most {report.difference:.1e} (allowed {MOST_DIFFERENCE:g}), for batches of 1 and 3 clips"
+            f"from the model's by at most {report.difference:.1e} (allowed {MOST_DIFFERENCE:g}), for batches of 1 and "
+            "3 clips"
         )
 
     command(**parse_function(command, "export", arguments))

@@ -4,7 +4,8 @@
              presence (1, P, K): how far each scale is known there; valid (1, P): 1, or 0 for padding
     outputs  class_logits (1, M, L), distances (1, M, 2), valid_points (1, M), position_logits (1, P, L + 1)
 
-P is any multiple of the coarsest stride of the head. What is said of the outputs in `sparsedense.detection.head` holds.
+P is any multiple of the coarsest stride of the head, from twice it on. The outputs are those of
+`sparsedense.detection.head`.
 """
 
 import json
@@ -26,7 +27,8 @@ from sparsedense.export.runtimes import Runtime
 HEAD_KEY = "sparsedense_detection_head"
 INPUTS = ("rows", "presence", "valid")
 OUTPUTS = ("class_logits", "distances", "valid_points", "position_logits")
-_TRACED_BLOCKS = 3  # of the coarsest stride; torch.export takes 1 for a size that cannot change
+_LEAST_BLOCKS = 2  # of the coarsest stride; torch.export takes 1 for a size that cannot change
+_TRACED_BLOCKS = 3
 
 
 def head_path(model: Path) -> Path:
@@ -49,7 +51,7 @@ def traced_head(head: TrainedHead) -> torch.export.ExportedProgram:
     network = _network(head)
     stride = network.config.coarsest_stride
     rows, presence, valid = _noise(network.config, _TRACED_BLOCKS * stride)
-    length = stride * torch.export.Dim("blocks", min=1) if stride > 1 else torch.export.Dim("positions", min=1)
+    length = stride * torch.export.Dim("blocks", min=_LEAST_BLOCKS)
     shapes = {name: {1: length} for name in INPUTS}
     with torch.no_grad():
         return torch.export.export(
@@ -87,9 +89,16 @@ class RuntimeHead:
 
     def __call__(self, rows_BPKD: Tensor, presence_BPK: Tensor, valid_BP: Tensor) -> HeadOutput:
         """Answers at all points, one video at a time."""
-        inputs = dict(zip(INPUTS, (rows_BPKD, presence_BPK, valid_BP.float()), strict=True))
+        count, least = rows_BPKD.shape[1], _LEAST_BLOCKS * self.config.coarsest_stride
+        given = (rows_BPKD, presence_BPK, valid_BP.float())
+        if count < least:
+            given = tuple(_lengthened(each, least) for each in given)
+        inputs = dict(zip(INPUTS, given, strict=True))
         classes, distances, valid, positions = self.runtime.outputs(inputs, OUTPUTS)
-        return HeadOutput(classes, distances, valid > 0, positions)
+        if count < least:
+            kept = _points_before(count, given[0].shape[1], self.config.num_levels)
+            classes, distances, valid = classes[:, kept], distances[:, kept], valid[:, kept]
+        return HeadOutput(classes, distances, valid > 0, positions[:, :count])
 
     def position_logits(self, rows_BPKD: Tensor, presence_BPK: Tensor) -> Tensor:
         """What the clips about each position say by themselves, `(B, P, L + 1)`."""
@@ -115,6 +124,16 @@ def opened_head(runtime: Runtime, path: Path) -> TrainedHead:
         return TrainedHead(RuntimeHead(config, runtime), float(plain["stride_frames"]), calibration)
     except (KeyError, TypeError, ValueError) as error:
         raise ExportFileError(f"{path}: its metadata are damaged ({error}); export the model again") from error
+
+
+def _lengthened(positions: Tensor, count: int) -> Tensor:
+    """Zeros behind the positions, which the head is told are padding."""
+    return torch.cat([positions, positions.new_zeros(1, count - positions.shape[1], *positions.shape[2:])], dim=1)
+
+
+def _points_before(count: int, num_positions: int, num_levels: int) -> Tensor:
+    """Which of the points of so many positions are those of the first `count`."""
+    return torch.cat([torch.arange(num_positions >> level) < (count >> level) for level in range(num_levels)])
 
 
 class _Outputs(nn.Module):

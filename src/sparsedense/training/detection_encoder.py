@@ -76,7 +76,7 @@ def quarters_of(model: Recogniser) -> int:
     return quarters
 
 
-def with_background(model: Recogniser, videos: Sequence[AnnotatedVideo]) -> Recogniser:
+def with_background(model: Recogniser, videos: Sequence[AnnotatedVideo], *, seed: int = 0) -> Recogniser:
     """The same encoder with a classifier of the videos' actions and of background.
 
     What the model's own classifier knows of an action of the same name is taken over.
@@ -84,7 +84,10 @@ def with_background(model: Recogniser, videos: Sequence[AnnotatedVideo]) -> Reco
     labels = sorted({segment.label for video in videos for segment in video.segments})
     idle = idle_class(labels)
     names = (*(name for place, name in enumerate(labels) if place != idle), BACKGROUND)
-    extended = model.with_classes(names, dropout=_DROPOUT).to(next(model.parameters()).device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        extended = model.with_classes(names, dropout=_DROPOUT)
+    extended = extended.to(next(model.parameters()).device)
     if model.classifier is not None and extended.classifier is not None:
         old, new = model.classifier.linear, extended.classifier.linear
         with torch.no_grad():
