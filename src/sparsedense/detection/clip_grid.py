@@ -9,8 +9,10 @@ the cell in its middle.
     clip of cell 3            x x x x X X x x
     cells, scale 1  |___________|___________|___________|
 
-The skim takes every fourth cell of all scales but the finest, so that its clips lie end to end; exhaustive scanning
-takes every cell of every scale. Shapes: T frames of a clip, N cells.
+The skim takes every fourth cell of one scale, so that its clips lie end to end; exhaustive scanning takes every cell of
+every scale. The scale of the skim is the second, which by default has the stride that the network was trained at: on
+generated videos a skim at the coarser scales too found no more for the same number of clips (docs/experiments.md).
+Shapes: T frames of a clip, N cells.
 """
 
 from dataclasses import dataclass
@@ -46,9 +48,9 @@ class ClipGrid:
             )
 
     @property
-    def skimmed_scales(self) -> range:
-        """All but the finest; the finest where there is no other."""
-        return range(min(1, self.num_scales - 1), self.num_scales)
+    def skimmed_scale(self) -> int:
+        """The second; the finest where there is no other."""
+        return min(1, self.num_scales - 1)
 
     @property
     def window_ticks(self) -> int:
@@ -76,8 +78,8 @@ class ClipGrid:
         return np.asarray((cells + 0.5) * self.hop_ticks(scale))
 
     def is_skimmed(self, scale: int, cells: Ints) -> NDArray[np.bool_]:
-        """Which cells the skim takes; the first one always, so that no scale is without."""
-        if scale not in self.skimmed_scales:
+        """Which cells the skim takes; the first one always, so that the beginning is seen, too."""
+        if scale != self.skimmed_scale:
             return np.zeros(len(cells), dtype=np.bool_)
         return np.asarray((cells % CELLS_PER_CLIP == _FIRST_SKIMMED) | (cells == 0))
 
@@ -91,8 +93,8 @@ class ClipGrid:
         """Which ticks of a window the skim needs; the same in every window."""
         needed = np.zeros(self.window_ticks, dtype=np.bool_)
         needed[0] = True  # what lies before the video is its first frame
-        for scale in self.skimmed_scales:
-            cells = np.arange(self.window_ticks // self.hop_ticks(scale), dtype=np.int64)
-            for cell in cells[self.is_skimmed(scale, cells)].tolist():
-                needed[self.clip_ticks(scale, cell) % self.window_ticks] = True
+        scale = self.skimmed_scale
+        cells = np.arange(self.window_ticks // self.hop_ticks(scale), dtype=np.int64)
+        for cell in cells[self.is_skimmed(scale, cells)].tolist():
+            needed[self.clip_ticks(scale, cell) % self.window_ticks] = True
         return needed

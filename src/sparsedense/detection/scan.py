@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 Score = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 Probabilities = Callable[[Floats, Floats], Floats]
 
-DEFAULT_EFFORT = 0.25
+DEFAULT_EFFORT = 0.01
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class Scan:
     def _uncertainty(self, fine: NDArray[np.int64]) -> Floats:
         """How unsure the scores are or how much they change about the positions `fine`, in 0..1."""
         centres = self._grid.centres(0, fine)
-        reach = self._grid.skim_step_ticks(self._grid.skimmed_scales[0]) / 2
+        reach = self._grid.skim_step_ticks(self._grid.skimmed_scale) / 2
         ordered_PA = np.sort(self._probabilities(*self._at(centres)), axis=1)
         margin_P = ordered_PA[:, -1] - ordered_PA[:, -2] if ordered_PA.shape[1] > 1 else ordered_PA[:, -1]
         before_PA, after_PA = (self._probabilities(*self._at(centres + side * reach)) for side in (-1, 1))
