@@ -208,7 +208,10 @@ def _finetune_encoder(
 ) -> None:
     """Write the model whose encoder was fine-tuned; what it learnt from before is still told of it."""
     provenance = read_provenance(init)
-    model, extended = recogniser.long_video_model(needs_classes=False), with_background(recogniser, videos, seed=training.seed)
+    model, extended = (
+        recogniser.long_video_model(needs_classes=False),
+        with_background(recogniser, videos, seed=training.seed),
+    )
     assert settings.stride_frames is not None
     sampling = ClipSampling(
         clips=model.clips,
