@@ -3,9 +3,9 @@
 Each BatchNorm is folded into the convolution before it. Frames are images of a batch for the spatial convolutions, and
 all places of a frame are one column for the temporal ones, so that both are two-dimensional ones on the same memory,
 (B, T, H, W, C), without a copy between. The channels between the two are filled up with zeros to the width of a
-register. On a core of an Intel Xeon with AVX-512 a clip of 16 x 112 x 112 through R(2+1)D-18 took 0.51 s of processor
-time, and 0.68 s as trained (`python benchmarks/folded_network.py`); bfloat16 took 0.90 s there, because its products
-are no faster than float32's without AMX.
+register. `python benchmarks/runtimes.py` measures it beside others; docs/experiments.md has the table. There is no way
+with bfloat16, which is slower on a processor that has AVX512-BF16 but not AMX: its products ran at 100 to 110 GFLOP/s a
+core of an Intel Xeon, those of float32 at 180 to 200.
 
 Shapes: B clips, C channels, T frames, H x W pixels.
 """

@@ -95,8 +95,11 @@ class VideoRecogniser(Recogniser, VideoModel):
         if plain or self.device.type != "cpu" or not isinstance(backbone, R2Plus1D):
             map_BCKHW: Tensor = self.encoder(clips_BCTHW)
             return map_BCKHW
-        # Known again by where the weights lie and how often they were changed there.
-        weights = tuple((each.data_ptr(), each._version) for each in backbone.state_dict(keep_vars=True).values())
+        # Known again by where the weights lie and how often they were changed there; those of inference do not count.
+        weights = tuple(
+            (each.data_ptr(), 0 if each.is_inference() else each._version)
+            for each in backbone.state_dict(keep_vars=True).values()
+        )
         if self._folded is None or self._folded[0] != weights:
             self._folded = (weights, FoldedR2Plus1D(backbone))
         return self._folded[1](self.encoder.network_input(clips_BCTHW))
