@@ -201,7 +201,8 @@ class DetectionHead(nn.Module):
         self.feature_std.copy_(torch.from_numpy(np.maximum(std_KD, 1e-2 * max(float(std_KD.max()), 1e-6))))
 
     def _embed(self, rows_BPKD: Tensor, presence_BPK: Tensor) -> Tensor:
-        normalised = (rows_BPKD - self.feature_mean) / self.feature_std
+        # Where a scale is not known, what was interpolated from far away must not count.
+        normalised = (rows_BPKD - self.feature_mean) / self.feature_std * presence_BPK[..., None]
         embedded: Tensor = self.embedding(torch.cat([normalised, presence_BPK[..., None]], dim=-1).flatten(2))
         return embedded
 
