@@ -73,9 +73,9 @@ def measure(model: Path, video: Path, effort: float, stride_frames: float | None
     recogniser = load_model(model, device="cpu")
     recogniser.__class__ = TimedRecogniser
     assert isinstance(recogniser, TimedRecogniser)
-    started = time.perf_counter()
+    started, processor_started = time.perf_counter(), time.process_time()
     detection = recogniser.detect([video], effort=effort, stride_frames=stride_frames)[0]
-    seconds = time.perf_counter() - started
+    seconds, processor_seconds = time.perf_counter() - started, time.process_time() - processor_started
     if detection.error is not None:
         raise SystemExit(f"{video}: {detection.error}")
     peak_memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -85,6 +85,7 @@ def measure(model: Path, video: Path, effort: float, stride_frames: float | None
     found = {
         "seconds": seconds,
         "times_real_time": detection.counts.duration_seconds / seconds,
+        "processor_seconds": processor_seconds,
         "network_seconds": recogniser.network_seconds,
         "decoding_alone_seconds": time.perf_counter() - started,
         "frames_in_file": frames,
@@ -110,8 +111,8 @@ def print_found(minutes: str, found: dict[str, float]) -> None:
     """What was measured, in a few lines."""
     clips = found["clips_computed"]
     print(
-        f"{minutes:>6} min: {found['times_real_time']:6.1f} x real time ({found['seconds']:.1f} s, {found['threads']} "
-        f"threads), peak {found['peak_memory_mb']:.0f} MB\n"
+        f"{minutes:>6} min: {found['times_real_time']:6.1f} x real time ({found['seconds']:.1f} s, of {found['threads']} "
+        f"threads {found['processor_seconds']:.1f} s of processor time), peak {found['peak_memory_mb']:.0f} MB\n"
         f"        network {found['network_seconds']:.1f} s for {clips} clips ({found['network_seconds'] / clips:.3f} s "
         f"each; {found['clips_exhaustive']} are all clips), decoding alone {found['decoding_alone_seconds']:.1f} s\n"
         f"        {found['frames_decoded']} frames decoded of {found['frames_in_file']} in the file, "
