@@ -111,8 +111,8 @@ def print_found(minutes: str, found: dict[str, float]) -> None:
     """What was measured, in a few lines."""
     clips = found["clips_computed"]
     print(
-        f"{minutes:>6} min: {found['times_real_time']:6.1f} x real time ({found['seconds']:.1f} s, of {found['threads']} "
-        f"threads {found['processor_seconds']:.1f} s of processor time), peak {found['peak_memory_mb']:.0f} MB\n"
+        f"{minutes:>6} min: {found['times_real_time']:6.1f} x real time ({found['seconds']:.1f} s, "
+        f"{found['processor_seconds']:.1f} s of processor time, {found['threads']} threads), peak {found['peak_memory_mb']:.0f} MB\n"
         f"        network {found['network_seconds']:.1f} s for {clips} clips ({found['network_seconds'] / clips:.3f} s "
         f"each; {found['clips_exhaustive']} are all clips), decoding alone {found['decoding_alone_seconds']:.1f} s\n"
         f"        {found['frames_decoded']} frames decoded of {found['frames_in_file']} in the file, "
