@@ -110,11 +110,13 @@ def write_model(path: Path, options: argparse.Namespace) -> None:
 def print_found(minutes: str, found: dict[str, float]) -> None:
     """What was measured, in a few lines."""
     clips = found["clips_computed"]
+    processor = f"{found['processor_seconds']:.1f} s of processor time, {found['threads']} threads"
+    each = f"{found['network_seconds'] / clips:.3f} s each; {found['clips_exhaustive']} are all clips"
     print(
-        f"{minutes:>6} min: {found['times_real_time']:6.1f} x real time ({found['seconds']:.1f} s, "
-        f"{found['processor_seconds']:.1f} s of processor time, {found['threads']} threads), peak {found['peak_memory_mb']:.0f} MB\n"
-        f"        network {found['network_seconds']:.1f} s for {clips} clips ({found['network_seconds'] / clips:.3f} s "
-        f"each; {found['clips_exhaustive']} are all clips), decoding alone {found['decoding_alone_seconds']:.1f} s\n"
+        f"{minutes:>6} min: {found['times_real_time']:6.1f} x real time ({found['seconds']:.1f} s; {processor}), peak "
+        f"{found['peak_memory_mb']:.0f} MB\n"
+        f"        network {found['network_seconds']:.1f} s for {clips} clips ({each}), "
+        f"decoding alone {found['decoding_alone_seconds']:.1f} s\n"
         f"        {found['frames_decoded']} frames decoded of {found['frames_in_file']} in the file, "
         f"{found['frames_converted']} converted, at most {found['most_frames_held']} held"
     )
@@ -140,7 +142,8 @@ def main() -> None:
     """Measure each length in a process of its own."""
     options = parse_arguments()
     if options.measure:
-        measure(*options.measure, options.effort, options.stride_frames)
+        model, video = options.measure
+        measure(model, video, options.effort, options.stride_frames)
         return
     results = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -61,6 +61,7 @@ def test_the_model_has_background_and_knows_its_clips(run: Path, folder: Path) -
     assert after.head is not None
     assert after.head.class_names == ("blue", "red")
     assert after.short_side == 24
+    assert before.training_stride_frames is not None
     assert after.calibration.stride_frames == pytest.approx(before.training_stride_frames / 2)
     assert after.calibration.background_logit is None, "a class of its own"
     weights = [each.encoder.state_dict()["backbone.stem.0.weight"] for each in (before, after)]
