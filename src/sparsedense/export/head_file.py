@@ -90,7 +90,7 @@ class RuntimeHead:
     def __call__(self, rows_BPKD: Tensor, presence_BPK: Tensor, valid_BP: Tensor) -> HeadOutput:
         """Answers at all points, one video at a time."""
         count, least = rows_BPKD.shape[1], _LEAST_BLOCKS * self.config.coarsest_stride
-        given = (rows_BPKD, presence_BPK, valid_BP.float())
+        given: tuple[Tensor, ...] = (rows_BPKD, presence_BPK, valid_BP.float())
         if count < least:
             given = tuple(_lengthened(each, least) for each in given)
         inputs = dict(zip(INPUTS, given, strict=True))

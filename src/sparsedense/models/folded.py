@@ -110,7 +110,7 @@ class FoldedR2Plus1D:
         frames, height, width = x_BTHWC.shape[1:4]
         channels = max(len(block.convolutions[0].weight) for block in layer)
         floats = channels * frames * (height // first.stride[0] + 1) * (width // first.stride[1] + 1)
-        parts = [step(part) for part in x_BTHWC.split(max(1, _CACHED_FLOATS // floats))]
+        parts = [step(part) for part in torch.split(x_BTHWC, max(1, _CACHED_FLOATS // floats))]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

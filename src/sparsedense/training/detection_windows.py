@@ -124,7 +124,7 @@ def partly_zoomed(rng: np.random.Generator, part: FeaturePart) -> tuple[NDArray[
         return part.full_PKD, np.ones_like(part.skim_presence_PK)
     length, num_scales = part.skim_presence_PK.shape
     is_skim_alone = rng.random() < _SKIM_ALONE_SHARE
-    shares_K = np.zeros(num_scales) if is_skim_alone else rng.random() * rng.random(num_scales)
+    shares_K = rng.random(num_scales) * (0.0 if is_skim_alone else rng.random())
     zoomed_PK = np.stack(
         [
             _random_runs(rng, length, share=share, mean_length=_ZOOMED_RUN_POSITIONS * 2.0**scale)
