@@ -124,7 +124,8 @@ def partly_zoomed(rng: np.random.Generator, part: FeaturePart) -> tuple[NDArray[
         return part.full_PKD, np.ones_like(part.skim_presence_PK)
     length, num_scales = part.skim_presence_PK.shape
     is_skim_alone = rng.random() < _SKIM_ALONE_SHARE
-    shares_K = rng.random(num_scales) * (0.0 if is_skim_alone else rng.random())
+    most = 0.0 if is_skim_alone else float(rng.random())
+    shares_K: NDArray[np.float64] = np.asarray(rng.random(num_scales)) * most
     zoomed_PK = np.stack(
         [
             _random_runs(rng, length, share=share, mean_length=_ZOOMED_RUN_POSITIONS * 2.0**scale)
