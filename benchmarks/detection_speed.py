@@ -1,10 +1,12 @@
 """How much faster than the video plays `sparsedense detect` is, and whether its memory grows with the video's length.
 
-R(2+1)D-18 with random weights on clips of 16 x 112 x 112, 320 x 240 H.264 at 25 frames a second, default effort. Each
+R(2+1)D-18 with random weights on clips of 16 x 112 x 112 of a training stride of 4 frames, 320 x 240 H.264 at 25
+frames a second, default effort. Random weights are unsure of everything, so the effort is spent to the last clip. Each
 length runs in a process of its own, whose peak memory is told. A long video is a short one, its packets written again
 and again, so that it is made in seconds.
 
-    python benchmarks/detection_speed.py --minutes 3,180 --json
+    python benchmarks/detection_speed.py
+    python benchmarks/detection_speed.py --minutes 3,180 --depth 10 --width 0.125 --size 40 --frame 160x120 --fps 5
 """
 
 from __future__ import annotations
@@ -20,16 +22,21 @@ from dataclasses import asdict
 from pathlib import Path
 
 import av
+import torch
+from torch import Tensor
 
 from footage import footage
 from sparsedense.data.clip_config import ClipConfig
+from sparsedense.detection.scan import DEFAULT_EFFORT
 from sparsedense.models.encoder import EncoderConfig
 from sparsedense.models.model_file import save_model
 from sparsedense.models.recogniser import build_recogniser
+from sparsedense.prediction.video_recogniser import VideoRecogniser, load_model
+from sparsedense.video.decoder import VideoDecoder
 from sparsedense.video.write import write_video
 
-FPS = 25
 PIECE_SECONDS = 20
+TRAINING_STRIDE_FRAMES = 4.0
 
 
 def write_long(piece: Path, path: Path, *, times: int) -> None:
@@ -48,36 +55,92 @@ def write_long(piece: Path, path: Path, *, times: int) -> None:
                 offset += video.duration or 0
 
 
-def measure(model: Path, video: Path, effort: float, stride_frames: float | None) -> None:
-    """Detect in this process, and print what it took."""
-    from sparsedense.prediction.video_recogniser import load_model
+class TimedRecogniser(VideoRecogniser):
+    """Sums up what its network takes."""
 
-    recogniser = load_model(model)
-    started = time.perf_counter()
+    network_seconds = 0.0
+
+    def quarter_logits(self, clips_BCTHW: Tensor) -> Tensor:
+        """As the recogniser's."""
+        started = time.perf_counter()
+        logits = super().quarter_logits(clips_BCTHW)
+        self.network_seconds += time.perf_counter() - started
+        return logits
+
+
+def measure(model: Path, video: Path, effort: float, stride_frames: float | None) -> None:
+    """Detect in this process, and print what it took; the parts go on side by side."""
+    recogniser = load_model(model, device="cpu")
+    recogniser.__class__ = TimedRecogniser
+    assert isinstance(recogniser, TimedRecogniser)
+    started, processor_started = time.perf_counter(), time.process_time()
     detection = recogniser.detect([video], effort=effort, stride_frames=stride_frames)[0]
-    seconds = time.perf_counter() - started
+    seconds, processor_seconds = time.perf_counter() - started, time.process_time() - processor_started
     if detection.error is not None:
         raise SystemExit(f"{video}: {detection.error}")
+    peak_memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    started = time.perf_counter()
+    with VideoDecoder(video) as decoder:
+        frames = sum(1 for _ in decoder.pictures())
     found = {
         "seconds": seconds,
         "times_real_time": detection.counts.duration_seconds / seconds,
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "processor_seconds": processor_seconds,
+        "network_seconds": recogniser.network_seconds,
+        "decoding_alone_seconds": time.perf_counter() - started,
+        "frames_in_file": frames,
+        "peak_memory_mb": peak_memory_mb,
+        "threads": torch.get_num_threads(),
     }
     print(json.dumps(found | asdict(detection.counts)))
 
 
-def main() -> None:
-    """Measure each length in a process of its own."""
+def write_model(path: Path, options: argparse.Namespace) -> None:
+    """A model file with random weights."""
+    torch.manual_seed(0)
+    clips = ClipConfig(length=16, size=options.size, evaluation_stride_frames=TRAINING_STRIDE_FRAMES)
+    network = build_recogniser(
+        EncoderConfig(depth=options.depth, width=options.width),
+        tuple(f"action {number}" for number in range(20)),
+        clips=asdict(clips),
+    )
+    save_model(path, network, provenance={})
+
+
+def print_found(minutes: str, found: dict[str, float]) -> None:
+    """What was measured, in a few lines."""
+    clips = found["clips_computed"]
+    processor = f"{found['processor_seconds']:.1f} s of processor time, {found['threads']} threads"
+    each = f"{found['network_seconds'] / clips:.3f} s each; {found['clips_exhaustive']} are all clips"
+    print(
+        f"{minutes:>6} min: {found['times_real_time']:6.1f} x real time ({found['seconds']:.1f} s; {processor}), peak "
+        f"{found['peak_memory_mb']:.0f} MB\n"
+        f"        network {found['network_seconds']:.1f} s for {clips} clips ({each}), "
+        f"decoding alone {found['decoding_alone_seconds']:.1f} s\n"
+        f"        {found['frames_decoded']} frames decoded of {found['frames_in_file']} in the file, "
+        f"{found['frames_converted']} converted, at most {found['most_frames_held']} held"
+    )
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=lambda text: [float(part) for part in text.split(",")], default=[1.0, 3.0])
-    parser.add_argument("--effort", type=float, default=0.25)
+    parser.add_argument("--effort", type=float, default=DEFAULT_EFFORT)
     parser.add_argument("--stride-frames", type=float, help="of the finest clips; half of the training's if not given")
     parser.add_argument("--depth", type=int, default=18)
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--size", type=int, default=112)
+    parser.add_argument("--frame", type=lambda text: [int(part) for part in text.split("x")], default=[320, 240])
+    parser.add_argument("--fps", type=int, default=25)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--measure", nargs=2, type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure each length in a process of its own."""
+    options = parse_arguments()
     if options.measure:
         model, video = options.measure
         measure(model, video, options.effort, options.stride_frames)
@@ -85,13 +148,9 @@ def main() -> None:
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         model, piece = Path(folder) / "model.safetensors", Path(folder) / "piece.mp4"
-        network = build_recogniser(
-            EncoderConfig(depth=options.depth, width=options.width),
-            tuple(f"action {number}" for number in range(20)),
-            clips=asdict(ClipConfig(length=16, size=options.size)),
-        )
-        save_model(model, network, provenance={})
-        write_video(piece, footage(PIECE_SECONDS * FPS, 240, 320, seed=0), fps=FPS, crf=23)
+        write_model(model, options)
+        width, height = options.frame
+        write_video(piece, footage(PIECE_SECONDS * options.fps, height, width, seed=0), fps=options.fps, crf=23)
         for minutes in options.minutes:
             video = Path(folder) / f"{minutes:g}.mp4"
             write_long(piece, video, times=max(1, round(minutes * 60 / PIECE_SECONDS)))
@@ -102,10 +161,7 @@ def main() -> None:
         print(json.dumps(results))
         return
     for name, found in results.items():
-        print(
-            f"{name:>6} min: {found['times_real_time']:6.1f} x real time, peak {found['peak_memory_mb']:6.0f} MB, "
-            f"{found['frames_decoded']} frames decoded, {found['clips_computed']} of {found['clips_exhaustive']} clips"
-        )
+        print_found(name, found)
     lengths = sorted(results, key=float)
     growth = results[lengths[-1]]["peak_memory_mb"] / results[lengths[0]]["peak_memory_mb"]
     print(f"memory of {lengths[-1]} minutes against {lengths[0]}: {growth:.2f} x")

@@ -37,6 +37,7 @@ from sparsedense.export.description import INPUT_NAME
 from sparsedense.export.export_model import export_model
 from sparsedense.export.exported_model import load_exported
 from sparsedense.models.encoder import EncoderConfig
+from sparsedense.models.model_file import load_model as read_recogniser
 from sparsedense.models.model_file import save_model
 from sparsedense.models.recogniser import build_recogniser
 from sparsedense.prediction.video_recogniser import VideoRecogniser, load_model
@@ -131,7 +132,7 @@ def eager_ways(model: VideoRecogniser, path: Path) -> dict[str, Callable[[], Way
     layout = torch.channels_last_3d
 
     def channels_last(dtype: torch.dtype) -> Way:
-        other = load_model(path, device="cpu").to(memory_format=layout)
+        other = read_recogniser(path).eval().to(memory_format=layout)
 
         def run(clips: Tensor) -> Tensor:
             with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
@@ -141,9 +142,10 @@ def eager_ways(model: VideoRecogniser, path: Path) -> dict[str, Callable[[], Way
         return run
 
     return {
-        REFERENCE: lambda: model.logits,
+        REFERENCE: lambda: read_recogniser(path).eval(),
+        "folded, as predict does": lambda: model.logits,
         "channels_last_3d": lambda: channels_last(torch.float32),
-        "compiled": lambda: torch.compile(load_model(path, device="cpu")),
+        "compiled": lambda: torch.compile(read_recogniser(path).eval()),
         "bf16, channels_last_3d": lambda: channels_last(torch.bfloat16),
     }
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsedense.detection.calibration import Calibration
-from sparsedense.detection.scan import TimedPicture
+from sparsedense.detection.held_frames import TimedPicture
 
 FPS = 25.0
 
@@ -19,12 +19,12 @@ def grey_frames(values: Sequence[int] | NDArray[np.int64]) -> Iterator[TimedPict
 
 
 def classes_by_grey(num_classes: int) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Logits by the shares of a clip's frames of grey value 0, 1, 2 ..., so that clips half in an action are unsure."""
+    """Logits (B, 1, L) by the shares of a clip's frames of grey value 0, 1, ...; clips half in an action are unsure."""
 
     def score(clips: NDArray[np.uint8]) -> NDArray[np.float32]:
         greys_BT = clips[:, :, 0, 0, 0]
         shares = np.stack([(greys_BT == value).mean(axis=1) for value in range(num_classes)], axis=1)
-        return np.asarray(8 * shares, dtype=np.float32)
+        return np.asarray(8 * shares, dtype=np.float32)[:, None]
 
     return score
 

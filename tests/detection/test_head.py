@@ -106,3 +106,15 @@ def test_what_cannot_be_is_refused() -> None:
 def test_a_head_is_a_module_of_few_parameters() -> None:
     head = DetectionHead(HeadConfig(tuple("abcdefghij"), 512, 3))
     assert sum(parameter.numel() for parameter in head.parameters()) < 1_000_000
+
+
+def test_a_scale_that_is_not_known_does_not_matter() -> None:
+    head = small_head(num_scales=2, feature_dim=4)
+    rows, presence = torch.randn(1, 8, 2, 4), torch.ones(1, 8, 2)
+    presence[:, :, 1] = 0.0
+    other = rows.clone()
+    other[:, :, 1] += 5.0
+    with torch.no_grad():
+        one, another = (head(each, presence, torch.ones(1, 8, dtype=torch.bool)) for each in (rows, other))
+    torch.testing.assert_close(one.class_logits_BML, another.class_logits_BML)
+    torch.testing.assert_close(one.position_logits_BPA, another.position_logits_BPA)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sparsedense.detection.clip_grid import ClipGrid
-from sparsedense.detection.scan import Scan, ScanSettings, ScoreCurve, TimedPicture, choose
-from sparsedense.detection.score_rows import ScoreRows
+from sparsedense.detection.held_frames import TimedPicture
+from sparsedense.detection.scan import Scan, ScanSettings, ScoreCurve
 from tests.detection.known_curves import FPS, PLAIN, classes_by_grey, grey_frames
 
 
@@ -76,7 +76,7 @@ def test_full_effort_gives_the_scores_of_every_clip() -> None:
     for position in (0, 1, 57, 150, 200, curve.outputs_KPD.shape[1] - 1):
         clip = ticks[np.clip(grid.clip_ticks(0, position), 0, len(ticks) - 1)]
         expected = score(clip.astype(np.uint8)[None, :, None, None, None])[0]
-        np.testing.assert_allclose(curve.outputs_KPD[0, position], expected, atol=1e-5)
+        np.testing.assert_allclose(curve.outputs_KPD[0, position], expected[0], atol=1e-5)
     assert (curve.presence_KP == 1).all()
 
 
@@ -94,7 +94,7 @@ def test_zoom_computes_clips_at_the_boundaries_and_not_in_what_is_clear() -> Non
     zoomed = Scan(grey_frames(values), score, ScanSettings(ClipGrid(8, 3), 2.0, 0.5), PLAIN)
     list(zoomed)
     # Four boundaries, and about each a few clips of every scale, of hundreds that might be computed.
-    assert skim < len(seen) < skim + 100 < zoomed.counts.clips_exhaustive / 5
+    assert skim < len(seen) < skim + 120 < zoomed.counts.clips_exhaustive / 5
     assert sum(spread > 0 for spread in seen) >= 12
 
 
@@ -109,16 +109,6 @@ def test_the_skim_tells_what_happens_and_the_zoom_when() -> None:
         errors[effort] = float(np.mean([(told == label) != expected[label][centres] for label in (1, 2)]))
     assert errors[1.0] <= errors[0.3] <= errors[0.0] <= 0.1
     assert errors[0.3] <= 0.02
-
-
-@given(data=st.data(), count=st.integers(0, 30))
-def test_more_effort_takes_what_less_takes(data: st.DataObject, count: int) -> None:
-    values = np.array(data.draw(st.lists(st.floats(0, 1), min_size=count, max_size=count)), dtype=np.float64)
-    places = [(cell % 3, cell) for cell in range(count)]
-    less, more = sorted((data.draw(st.floats(0, 1)), data.draw(st.floats(0, 1))))
-    assert set(choose(values, places, less)) <= set(choose(values, places, more))
-    assert choose(values, places, 0.0) == []
-    assert choose(values, places, 1.0) == sorted(places)
 
 
 def test_frames_and_memory_do_not_grow_with_the_length() -> None:
@@ -138,23 +128,26 @@ def test_frames_and_memory_do_not_grow_with_the_length() -> None:
 
     short, long = peak(1_500), peak(30_000)  # one minute, twenty
     grid = ClipGrid(4, 2)
-    assert short[0] == long[0] <= 2 * grid.window_ticks + 2 * grid.span_ticks(1)
-    assert long[0] * 64 * 64 * 3 < long[1] < 1.1 * short[1]
+    # Read, skimmed and zoomed, and what is read ahead; how far ahead depends on the threads.
+    assert max(short[0], long[0]) <= 4 * grid.window_ticks + 2 * grid.span_ticks(1)
+    assert long[1] < 1.1 * short[1]
 
 
 def test_ten_hours_hold_no_more_frames_than_ten_minutes() -> None:
-    def most_held(num_frames: int) -> int:
+    def most_held(num_frames: int, *, read_ahead: bool) -> int:
         def source() -> Iterator[TimedPicture]:
             picture = np.zeros((1, 1, 3), dtype=np.uint8)
             return (TimedPicture(number / FPS, lambda: picture) for number in range(num_frames))
 
-        scan = Scan(source(), classes_by_grey(3), ScanSettings(ClipGrid(4, 2), 25.0, 0.0, 64), PLAIN)
+        scan = Scan(
+            source(), classes_by_grey(3), ScanSettings(ClipGrid(4, 2), 25.0, 0.0, 64, read_ahead=read_ahead), PLAIN
+        )
         positions = sum(curve.outputs_KPD.shape[1] for curve in scan)
         assert positions == -(-num_frames // 25)
         assert scan.counts.frames_decoded == num_frames
         return scan.counts.most_frames_held
 
-    assert most_held(900_000) == most_held(15_000)
+    assert most_held(900_000, read_ahead=False) == most_held(15_000, read_ahead=False)
 
 
 def test_the_skim_alone_converts_few_frames() -> None:
@@ -171,14 +164,3 @@ def test_a_video_without_frames_is_refused() -> None:
 def test_settings_that_cannot_be_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         ScanSettings(**{"grid": ClipGrid(8), "stride_frames": 2.0, **values})  # type: ignore[arg-type]
-
-
-def test_scores_are_interpolated_and_fade() -> None:
-    rows = ScoreRows(ClipGrid(8, 1), 0)
-    for cell, value in ((0, 0.0), (4, 4.0)):
-        rows.add(cell, np.array([value], dtype=np.float32))
-    logits, presence = rows.at(np.array([0.0, 1.0, 5.0, 9.0, 40.0]), 1)
-    np.testing.assert_allclose(logits[:, 0], [0.0, 0.0, 2.0, 4.0, 4.0])
-    np.testing.assert_allclose(presence, [1.0, 1.0, 0.4, 1.0, 1e-3])
-    rows.forget_before(10)  # both have ended, the last one is kept
-    assert rows.knows(np.array([0, 4])).tolist() == [False, True]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from sparsedense.detection.head import DetectionHead
 from sparsedense.detection.head_calibration import HeadCalibration
 from sparsedense.detection.trained_head import PART, read_head, save_head, save_head_calibration
 from sparsedense.models.model_file import (
@@ -74,8 +75,14 @@ def test_its_calibration_can_be_replaced(model: Path) -> None:
 )
 def test_a_damaged_head_names_its_file(model: Path, damage: dict[str, object]) -> None:
     head = trained_head()
+    assert isinstance(head.network, DetectionHead)
     save_head(model, head, provenance={})
-    good = {"config": vars(head.network.config), "stride_frames": 2.0, "calibration": head.calibration.as_plain()}
+    good = {
+        "clip_rows": "quarters",
+        "config": vars(head.network.config),
+        "stride_frames": 2.0,
+        "calibration": head.calibration.as_plain(),
+    }
     save_part(model, PART, good | damage, head.network.state_dict())
     with pytest.raises(ModelFileError, match=r"model.safetensors: its detection head cannot be used .*train it again"):
         read_head(model)

@@ -15,7 +15,7 @@ from tests.export.conftest import Exporter
 
 
 def _make_newer(metadata: Any) -> None:
-    next(entry for entry in metadata if entry.key == "sparsedense_export").value = "2"
+    next(entry for entry in metadata if entry.key == "sparsedense_export").value = "3"
 
 
 def _remove_clips(metadata: Any) -> None:
@@ -72,7 +72,7 @@ def test_the_ending_tells_what_opens_a_file(exported: Exporter) -> None:
         ("bad.pt2", "auto", r"bad\.pt2: cannot be read \(it is no archive\); export the model again"),
         ("foreign.onnx", "auto", "does not say how to prepare videos for it; give a file that `sparsedense export`"),
         ("foreign.onnx", "openvino", "does not say how to prepare videos for it"),
-        ("newer.onnx", "auto", "export format 2, this version reads 1"),
+        ("newer.onnx", "auto", "export format 3, this version reads 2"),
         ("damaged.onnx", "auto", r"damaged\.onnx: its metadata are damaged \('clips'\); export the model again"),
     ],
 )

@@ -13,6 +13,7 @@ from sparsedense.models.encoder import (
     frame_differences,
     load_kinetics_weights,
     pool,
+    quarter_features,
 )
 
 
@@ -97,3 +98,16 @@ def test_wrong_clips_are_named() -> None:
         small("rgb")(torch.zeros(1, 4, 3, 8, 8))
     with pytest.raises(ValueError, match="at least 2 frames"):
         frame_differences(torch.zeros(1, 3, 1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("positions", "length", "quarters"), [(4, 16, 4), (8, 16, 4), (2, 16, 1), (4, 6, 1), (6, 8, 1)]
+)
+def test_the_mean_of_the_quarters_is_the_pooled_map(positions: int, length: int, quarters: int) -> None:
+    map_BCKHW = torch.randn(2, 3, positions, 2, 5)
+    features_BRC = quarter_features(map_BCKHW, length)
+    assert features_BRC.shape == (2, quarters, 3)
+    torch.testing.assert_close(features_BRC.mean(dim=1), pool(map_BCKHW))
+    if quarters == 4:
+        part = positions // 4
+        torch.testing.assert_close(features_BRC[:, 1], map_BCKHW[:, :, part : 2 * part].mean(dim=(2, 3, 4)))

@@ -6,7 +6,8 @@ import pytest
 from numpy.typing import NDArray
 
 from sparsedense.detection.clip_grid import ClipGrid
-from sparsedense.detection.scan import Scan, ScanSettings, TimedPicture
+from sparsedense.detection.held_frames import TimedPicture
+from sparsedense.detection.scan import Scan, ScanSettings
 from sparsedense.prediction.shared_scan import RememberedScore, shared_pictures
 from tests.detection.known_curves import PLAIN, classes_by_grey, grey_frames
 
@@ -14,7 +15,7 @@ VALUES = [0] * 90 + [1] * 70 + [0] * 300 + [2] * 40
 
 
 def scan(frames: Iterator[TimedPicture], effort: float, score: RememberedScore) -> Scan:
-    return Scan(frames, score, ScanSettings(ClipGrid(8, 2), 1.5, effort), PLAIN)
+    return Scan(frames, score, ScanSettings(ClipGrid(8, 2), 1.5, effort, read_ahead=False), PLAIN)
 
 
 def test_scans_side_by_side_say_what_each_says_alone() -> None:

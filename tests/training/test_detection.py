@@ -7,6 +7,7 @@ import torch
 
 from sparsedense.cli import main
 from sparsedense.data.errors import CatalogError
+from sparsedense.detection.head import DetectionHead
 from sparsedense.detection.trained_head import read_head
 from sparsedense.models.model_file import load_model as load_recogniser
 from sparsedense.models.model_file import save_model
@@ -97,6 +98,7 @@ def test_the_same_seed_gives_the_same_head(folder: Path, tmp_path: Path) -> None
         )
         head = read_head(out / "model.safetensors")
         assert head is not None
+        assert isinstance(head.network, DetectionHead)
         heads.append(head.network.state_dict())
     first, again, other = heads
     assert all(torch.equal(first[name], again[name]) for name in first)

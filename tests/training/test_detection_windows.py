@@ -76,16 +76,19 @@ def test_the_same_seed_gives_the_same_windows(tmp_path: Path) -> None:
     assert all((a.rows_BPKD == b.rows_BPKD).all() for a, b in zip(one, other, strict=True))
 
 
-def test_zoomed_stretches_are_whole_and_of_every_share() -> None:
-    ones, zeros = np.ones((400, 1, 2), dtype=np.float32), np.zeros((400, 1, 2), dtype=np.float32)
-    part = FeaturePart(ones, zeros, np.full((400, 1), 0.5, dtype=np.float32))
-    rng, shares = np.random.default_rng(0), []
-    for _ in range(200):
+def test_windows_are_seen_as_scans_give_them_whole_skimmed_and_zoomed_scale_by_scale() -> None:
+    rng = np.random.default_rng(0)
+    full, skim = np.ones((200, 3, 1), dtype=np.float32), np.zeros((200, 3, 1), dtype=np.float32)
+    part = FeaturePart(full, skim, np.tile(np.array([0.0, 0.5, 0.0], dtype=np.float32), (200, 1)))
+    shares = []
+    for _ in range(400):
         rows_PKD, presence_PK = partly_zoomed(rng, part)
-        zoomed_P = rows_PKD[:, 0, 0] == 1
-        assert (presence_PK[:, 0] == np.where(zoomed_P, 1.0, 0.5)).all()
-        shares.append(zoomed_P.mean())
-    assert np.mean(np.array(shares) == 1.0) == pytest.approx(0.4, abs=0.1)
-    assert min(shares) < 0.15
-    partial = np.array(shares)[np.array(shares) < 1.0]
-    assert np.mean(partial) == pytest.approx(0.5, abs=0.12)
+        zoomed_PK = rows_PKD[..., 0] == 1
+        np.testing.assert_array_equal(presence_PK, np.where(zoomed_PK, 1.0, part.skim_presence_PK))
+        shares.append(zoomed_PK.mean(axis=0))
+    shares_NK = np.array(shares)
+    assert (shares_NK == 1.0).all(axis=1).mean() == pytest.approx(0.4, abs=0.08)
+    assert (shares_NK == 0.0).all(axis=1).mean() == pytest.approx(0.6 * 0.3, abs=0.08)
+    zoomed_NK = shares_NK[((shares_NK > 0) & (shares_NK < 1)).any(axis=1)]
+    assert np.abs(zoomed_NK[:, 0] - zoomed_NK[:, 2]).max() > 0.3, "each scale by itself"
+    assert 0.1 < zoomed_NK.mean() < 0.5

@@ -12,7 +12,7 @@ from sparsedense.cli.tables import print_detection_evaluation, print_segments
 
 if TYPE_CHECKING:
     from sparsedense.detection.head_calibration import HeadCalibrationReport
-    from sparsedense.prediction.annotated_videos import CalibrationReport
+    from sparsedense.prediction.detection_calibration import CalibrationReport
     from sparsedense.prediction.long_videos import Detection
 
 
@@ -22,7 +22,7 @@ def detect(arguments: Sequence[str]) -> int:
     def command(
         model: Path,
         videos: list[str],
-        effort: float = 0.25,
+        effort: float = 0.01,
         method: Literal["auto", "window", "head"] = "auto",
         min_score: float | None = None,
         json: bool = False,
@@ -35,6 +35,7 @@ def detect(arguments: Sequence[str]) -> int:
         num_scales: int | None = None,
         fps: float | None = None,
         batch_size: int = 16,
+        runtime: str = "auto",
         device: str = "auto",
     ) -> int:
         """Skim each video, then look closely where the skim is unsure, and tell the actions with start and end.
@@ -42,7 +43,7 @@ def detect(arguments: Sequence[str]) -> int:
         The exit status is 3 if some videos could not be read, 1 if none.
 
         Args:
-            model: `model.safetensors` of a fine-tuned run.
+            model: `model.safetensors` of a fine-tuned run, or what `sparsedense export` wrote.
             videos: what to read.
             effort: from 0, the sparse skim alone, to 1, every clip.
             method: `head`, the learned head of `finetune --task detection`; `window`, where the classes of clips are
@@ -61,11 +62,12 @@ def detect(arguments: Sequence[str]) -> int:
                 given.
             fps: frame rate, for videos that do not tell it.
             batch_size: clips that go through the network at a time.
+            runtime: `torch`, `torch-export`, `onnx` or `openvino`; `auto` decides by the ending of the model.
             device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
         """
-        from sparsedense.prediction.video_recogniser import load_model
+        from sparsedense.export.exported_model import open_model
 
-        recogniser = load_model(model, device=device)
+        recogniser = open_model(model, runtime=runtime, device=device)
         with progress_where_long("detect", videos) as advance:
             detections = recogniser.detect(
                 videos,
@@ -127,8 +129,9 @@ def calibrate(arguments: Sequence[str]) -> None:
         """
         from sparsedense.detection.trained_head import save_head_calibration
         from sparsedense.models.model_file import save_calibration
-        from sparsedense.prediction.annotated_videos import ANNOTATIONS_NAME, calibrate_head, find_annotated
-        from sparsedense.prediction.annotated_videos import calibrate as calibrate_model
+        from sparsedense.prediction.annotated_videos import ANNOTATIONS_NAME, find_annotated
+        from sparsedense.prediction.detection_calibration import calibrate as calibrate_model
+        from sparsedense.prediction.detection_calibration import calibrate_head
         from sparsedense.prediction.long_videos import DetectionSettings
         from sparsedense.prediction.video_recogniser import load_model
         from sparsedense.progress import progress_bar
@@ -164,7 +167,7 @@ def evaluate_detection(arguments: Sequence[str]) -> None:
         videos: Path,
         annotations: Path | None = None,
         split: str = "test",
-        effort: float = 0.25,
+        effort: float = 0.01,
         method: Literal["auto", "window", "head"] = "auto",
         stride_frames: float | None = None,
         num_scales: int | None = None,
@@ -177,7 +180,7 @@ def evaluate_detection(arguments: Sequence[str]) -> None:
         """Measure mean average precision at tIoU 0.3-0.7 and 0.5:0.05:0.95 (with --task detection).
 
         Args:
-            model: `model.safetensors` of a fine-tuned run, calibrated where no class is background.
+            model: `model.safetensors` of a fine-tuned run, calibrated where no class is background, or an export of it.
             videos: folder of the videos, named by their ids.
             annotations: file in the format of ActivityNet; `annotations.json` in the folder if not given.
             split: `train`, `val` or `test`.
@@ -195,13 +198,13 @@ def evaluate_detection(arguments: Sequence[str]) -> None:
             json: print one JSON object and nothing else.
         """
         from sparsedense.detection.segment_files import write_results_json
+        from sparsedense.export.exported_model import open_model
         from sparsedense.prediction.annotated_videos import ANNOTATIONS_NAME, find_annotated
         from sparsedense.prediction.annotated_videos import evaluate_detection as evaluate
         from sparsedense.prediction.long_videos import DetectionSettings
-        from sparsedense.prediction.video_recogniser import load_model
         from sparsedense.progress import progress_bar
 
-        recogniser = load_model(model, device=device)
+        recogniser = open_model(model, device=device)
         annotated = find_annotated(annotations or videos / ANNOTATIONS_NAME, videos, split)
         settings = DetectionSettings(
             effort=effort,

@@ -22,6 +22,8 @@ def finetune_detection(arguments: Sequence[str]) -> None:
         out: Path = Path("runs") / "detection",
         annotations: Path | None = None,
         epochs: int = 60,
+        encoder_epochs: int = 0,
+        encoder_learning_rate: float = 1e-3,
         seed: int = 0,
         batch_size: int = 4,
         learning_rate: float = 1e-3,
@@ -35,7 +37,10 @@ def finetune_detection(arguments: Sequence[str]) -> None:
         overwrite: bool = False,
         json: bool = False,
     ) -> None:
-        """Train a temporal head on the features of a model, which stays as it is (with --task detection).
+        """Train a temporal head on the features of a model (with --task detection).
+
+        The model stays as it is, or its encoder is fine-tuned first (--encoder-epochs 4), which takes longer and finds
+        more; then it finds actions without the head, too (`detect --method window`).
 
         The epoch is chosen, and the scores are calibrated, by the videos that the annotations call validation; without
         any, the last epoch is taken and the scores stay as they are.
@@ -45,7 +50,9 @@ def finetune_detection(arguments: Sequence[str]) -> None:
             init: model file whose encoder makes the features; needed.
             out: the run's folder.
             annotations: file in the format of ActivityNet; `annotations.json` in the folder if not given.
-            epochs: how often all videos are seen.
+            epochs: how often the head sees all videos.
+            encoder_epochs: how often all videos are read to fine-tune the encoder before; 0 leaves it as it is.
+            encoder_learning_rate: of that, after a warm-up.
             seed: of everything random.
             batch_size: windows of features that go through the head at a time.
             learning_rate: after the warm-up.
@@ -65,6 +72,7 @@ def finetune_detection(arguments: Sequence[str]) -> None:
         from sparsedense.prediction.long_videos import DetectionSettings
         from sparsedense.progress import progress_bar
         from sparsedense.training.detection import finetune_detection as finetune
+        from sparsedense.training.detection_encoder import EncoderTraining
         from sparsedense.training.detection_head import HeadTraining
 
         if init is None:
@@ -72,14 +80,23 @@ def finetune_detection(arguments: Sequence[str]) -> None:
         training = HeadTraining(
             epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, channels=channels, seed=seed
         )
+        encoder_training = None
+        if encoder_epochs:
+            encoder_training = EncoderTraining(epochs=encoder_epochs, learning_rate=encoder_learning_rate, seed=seed)
         settings = DetectionSettings(
             stride_frames=stride_frames, num_scales=num_scales, fps=fps, batch_size=clips_batch_size
         )
-        doing = "features of the videos"
+        doing = "epochs of the encoder" if encoder_epochs else "features of the videos"
+
+        def encoding(done: int, total: int) -> None:
+            nonlocal doing
+            doing = "features of the videos"
+            advance(done, total)
 
         def epoch_done(done: int, total: int) -> None:
             nonlocal doing
-            doing = "epochs of the head"
+            if doing == "features of the videos":
+                doing = "epochs of the head"
             advance(done, total)
 
         with progress_bar("finetune", note=lambda: doing) as advance:
@@ -89,11 +106,12 @@ def finetune_detection(arguments: Sequence[str]) -> None:
                 init=init,
                 annotations=annotations,
                 training=training,
+                encoder_training=encoder_training,
                 settings=settings,
                 features=features,
                 device=device,
                 overwrite=overwrite,
-                encoding=advance,
+                encoding=encoding,
                 epochs=epoch_done,
             )
         if json:

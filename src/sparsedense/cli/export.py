@@ -24,11 +24,13 @@ def export(arguments: Sequence[str]) -> None:
 
         report = export_model(model, out or model.with_suffix(FORMATS.get(format, "")), export_format=format)
         if json:
-            print_json(asdict(report) | {"path": str(report.path)})
+            print_json(asdict(report) | {"path": str(report.path), "head": report.head and str(report.head)})
             return
+        beside = f" and {report.head.name}, its detection head," if report.head else ""
         print(
-            f"{report.path}: {report.format}, {report.size_bytes / 1e6:.1f} MB; logits and features differ from the "
-            f"model's by at most {report.difference:.1e} (allowed {MOST_DIFFERENCE:g}), for batches of 1 and 3 clips"
+            f"{report.path}{beside}: {report.format}, {report.size_bytes / 1e6:.1f} MB; logits and features differ "
+            f"from the model's by at most {report.difference:.1e} (allowed {MOST_DIFFERENCE:g}), for batches of 1 and "
+            "3 clips"
         )
 
     command(**parse_function(command, "export", arguments))

@@ -9,8 +9,10 @@ the cell in its middle.
     clip of cell 3            x x x x X X x x
     cells, scale 1  |___________|___________|___________|
 
-The skim takes every fourth cell of all scales but the finest, so that its clips lie end to end; exhaustive scanning
-takes every cell of every scale. Shapes: T frames of a clip, N cells.
+The skim takes every fourth cell of one scale, so that its clips lie end to end; exhaustive scanning takes every cell of
+every scale. The scale of the skim is the second, which by default has the stride that the network was trained at: on
+generated videos a skim at the coarser scales too found no more for the same number of clips (docs/experiments.md).
+Shapes: T frames of a clip, N cells.
 """
 
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 
-_CELLS_PER_CLIP = 4
+CELLS_PER_CLIP = 4
 _FIRST_SKIMMED = 2  # of each four cells, one in their middle
 
 
@@ -46,9 +48,9 @@ class ClipGrid:
             )
 
     @property
-    def skimmed_scales(self) -> range:
-        """All but the finest; the finest where there is no other."""
-        return range(min(1, self.num_scales - 1), self.num_scales)
+    def skimmed_scale(self) -> int:
+        """The second; the finest where there is no other."""
+        return min(1, self.num_scales - 1)
 
     @property
     def window_ticks(self) -> int:
@@ -57,7 +59,7 @@ class ClipGrid:
 
     def hop_ticks(self, scale: int) -> int:
         """Length of a cell."""
-        return max(1, self.clip_length // _CELLS_PER_CLIP) << scale
+        return max(1, self.clip_length // CELLS_PER_CLIP) << scale
 
     def span_ticks(self, scale: int) -> int:
         """Length of a clip."""
@@ -65,7 +67,7 @@ class ClipGrid:
 
     def skim_step_ticks(self, scale: int) -> int:
         """From one clip of the skim to the next."""
-        return _CELLS_PER_CLIP * self.hop_ticks(scale)
+        return CELLS_PER_CLIP * self.hop_ticks(scale)
 
     def num_cells(self, scale: int, num_ticks: int) -> int:
         """Cells that tile so many ticks; the last one may be cut."""
@@ -76,10 +78,10 @@ class ClipGrid:
         return np.asarray((cells + 0.5) * self.hop_ticks(scale))
 
     def is_skimmed(self, scale: int, cells: Ints) -> NDArray[np.bool_]:
-        """Which cells the skim takes; the first one always, so that no scale is without."""
-        if scale not in self.skimmed_scales:
+        """Which cells the skim takes; the first one always, so that the beginning is seen, too."""
+        if scale != self.skimmed_scale:
             return np.zeros(len(cells), dtype=np.bool_)
-        return np.asarray((cells % _CELLS_PER_CLIP == _FIRST_SKIMMED) | (cells == 0))
+        return np.asarray((cells % CELLS_PER_CLIP == _FIRST_SKIMMED) | (cells == 0))
 
     def clip_ticks(self, scale: int, cell: int) -> Ints:
         """Ticks of the clip of a cell (T,); they may lie before or behind the video."""
@@ -91,8 +93,8 @@ class ClipGrid:
         """Which ticks of a window the skim needs; the same in every window."""
         needed = np.zeros(self.window_ticks, dtype=np.bool_)
         needed[0] = True  # what lies before the video is its first frame
-        for scale in self.skimmed_scales:
-            cells = np.arange(self.window_ticks // self.hop_ticks(scale), dtype=np.int64)
-            for cell in cells[self.is_skimmed(scale, cells)].tolist():
-                needed[self.clip_ticks(scale, cell) % self.window_ticks] = True
+        scale = self.skimmed_scale
+        cells = np.arange(self.window_ticks // self.hop_ticks(scale), dtype=np.int64)
+        for cell in cells[self.is_skimmed(scale, cells)].tolist():
+            needed[self.clip_ticks(scale, cell) % self.window_ticks] = True
         return needed

@@ -169,8 +169,9 @@ class DetectionHead(nn.Module):
         classes, distances, valid = [], [], []
         for level, block in enumerate(self.levels):
             if level:
-                x_BPC = F.max_pool1d(x_BPC.transpose(1, 2), 2).transpose(1, 2)
-                is_valid = is_valid[:, ::2] | is_valid[:, 1::2]
+                # The larger of each two; written so that an exported head takes any number of positions.
+                x_BPC = x_BPC.reshape(x_BPC.shape[0], -1, 2, x_BPC.shape[2]).amax(dim=2)
+                is_valid = is_valid.reshape(is_valid.shape[0], -1, 2).any(dim=2)
             x_BPC = block(x_BPC, is_valid)
             classes.append(self.class_tower(x_BPC, is_valid))
             stretched = F.softplus(self.level_factors[level] * self.distance_tower(x_BPC, is_valid))
@@ -182,6 +183,11 @@ class DetectionHead(nn.Module):
             torch.cat(valid, dim=1),
             self.position_classifier(embedded_BPC),
         )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.feature_mean.device
 
     def position_logits(self, rows_BPKD: Tensor, presence_BPK: Tensor) -> Tensor:
         """What the clips about each position say by themselves, `(B, P, L + 1)`; background is the last class."""
@@ -195,7 +201,8 @@ class DetectionHead(nn.Module):
         self.feature_std.copy_(torch.from_numpy(np.maximum(std_KD, 1e-2 * max(float(std_KD.max()), 1e-6))))
 
     def _embed(self, rows_BPKD: Tensor, presence_BPK: Tensor) -> Tensor:
-        normalised = (rows_BPKD - self.feature_mean) / self.feature_std
+        # Where a scale is not known, what was interpolated from far away must not count.
+        normalised = (rows_BPKD - self.feature_mean) / self.feature_std * presence_BPK[..., None]
         embedded: Tensor = self.embedding(torch.cat([normalised, presence_BPK[..., None]], dim=-1).flatten(2))
         return embedded
 

@@ -105,7 +105,7 @@ def raw_segments(
         edges_seconds: where positions begin and the last one ends (P + 1,).
         min_score: segments with less are left out.
     """
-    stride, device = head.network.config.coarsest_stride, head.network.feature_mean.device
+    stride, device = head.network.config.coarsest_stride, head.network.device
     arrays = (rows_PKD, presence_PK, np.ones(len(rows_PKD), dtype=np.float32))
     rows, presence, valid = (torch.from_numpy(padded(each, stride))[None].to(device) for each in arrays)
     output = head.network(rows, presence, valid > 0)

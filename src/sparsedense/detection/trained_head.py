@@ -3,17 +3,39 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from sparsedense.detection.head import DetectionHead, HeadConfig
+from sparsedense.detection.head import DetectionHead, HeadConfig, HeadOutput
 from sparsedense.detection.head_calibration import HeadCalibration
 from sparsedense.models.model_file import ModelFileError, read_part, save_part
 
 PART = "detection_head"
+_CLIP_ROWS = "quarters"  # what its features are of
+
+
+class HeadNetwork(Protocol):
+    """What computes a head: a `DetectionHead`, or another runtime.
+
+    Attributes:
+        config: of the head.
+        device: where it wants its inputs.
+    """
+
+    @property
+    def config(self) -> HeadConfig: ...  # noqa: D102 - attributes, above
+    @property
+    def device(self) -> torch.device: ...  # noqa: D102
+
+    def __call__(self, rows_BPKD: Tensor, presence_BPK: Tensor, valid_BP: Tensor) -> HeadOutput:
+        """Answers at all points; see `DetectionHead.forward`."""
+
+    def position_logits(self, rows_BPKD: Tensor, presence_BPK: Tensor) -> Tensor:
+        """What the clips about each position say by themselves, `(B, P, L + 1)`."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +48,7 @@ class TrainedHead:
         calibration: of its scores.
     """
 
-    network: DetectionHead
+    network: HeadNetwork
     stride_frames: float
     calibration: HeadCalibration = field(default_factory=HeadCalibration)
 
@@ -38,7 +60,7 @@ class TrainedHead:
     @torch.inference_mode()
     def probabilities(self, rows_KPD: NDArray[np.floating], presence_KP: NDArray[np.floating]) -> NDArray[np.float64]:
         """What the clips about each position say by themselves (P, L + 1), background behind the classes."""
-        device = self.network.feature_mean.device
+        device = self.network.device
         rows_PKD = torch.from_numpy(np.swapaxes(rows_KPD, 0, 1)).float().to(device)
         presence_PK = torch.from_numpy(np.swapaxes(presence_KP, 0, 1)).float().to(device)
         logits_PA = self.network.position_logits(rows_PKD[None], presence_PK[None])[0]
@@ -51,7 +73,9 @@ def save_head(path: Path, head: TrainedHead, *, provenance: Mapping[str, object]
     Raises:
         ModelFileError: the file is missing or was not written by sparsedense.
     """
+    assert isinstance(head.network, DetectionHead), "an exported head is not saved"
     description = {
+        "clip_rows": _CLIP_ROWS,
         "config": asdict(head.network.config),
         "stride_frames": head.stride_frames,
         "calibration": head.calibration.as_plain(),
@@ -69,6 +93,11 @@ def read_head(path: Path | str, *, device: str | torch.device = "cpu") -> Traine
     part = read_part(path, PART)
     if part is None:
         return None
+    if part.description.get("clip_rows") != _CLIP_ROWS:
+        raise ModelFileError(
+            f"{path}: its detection head was trained by an older version, on features of whole clips; train it again "
+            "with `finetune --task detection`"
+        )
     try:
         config: dict[str, Any] = dict(part.description["config"])
         network = DetectionHead(HeadConfig(**{**config, "class_names": tuple(config["class_names"])}))

@@ -15,9 +15,11 @@ from sparsedense.export.errors import ExportFileError
 from sparsedense.prediction.video_model import DEFAULT_CLIPS_PER_VIDEO, VideoModel
 
 FORMAT_KEY = "sparsedense_export"  # its presence says that sparsedense wrote the file; its value is the format version
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PREPROCESSING_KEY = "preprocessing"
 INPUT_NAME, LOGITS_NAME, FEATURES_NAME = "clips", "logits", "features"
+# Of each quarter of a clip's time, or of the whole as one where the network does not tell quarters apart.
+QUARTER_LOGITS_NAME, QUARTER_FEATURES_NAME = "quarter_logits", "quarter_features"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,8 @@ class ModelDescription:
     @property
     def output_names(self) -> tuple[str, ...]:
         """What the file computes, in this order."""
-        return (LOGITS_NAME, FEATURES_NAME) if self.class_names else (FEATURES_NAME,)
+        features = (FEATURES_NAME, QUARTER_FEATURES_NAME)
+        return (LOGITS_NAME, QUARTER_LOGITS_NAME, *features) if self.class_names else features
 
     @property
     def clip_config(self) -> ClipConfig:
@@ -129,8 +132,13 @@ def preprocessing(description: ModelDescription) -> dict[str, object]:
             "centred; frame i of a clip is floor(start + i * stride); a short video gets the largest stride that fits",
         },
         "outputs": {
-            **({LOGITS_NAME: ["batch", len(description.class_names)]} if description.class_names else {}),
+            **(_logit_shapes(len(description.class_names)) if description.class_names else {}),
             FEATURES_NAME: ["batch", description.feature_dim],
+            QUARTER_FEATURES_NAME: ["batch", "quarters", description.feature_dim],
         },
         "answer": "softmax of the logits of each clip, then the mean over the clips of a video",
     }
+
+
+def _logit_shapes(num_classes: int) -> dict[str, list[str | int]]:
+    return {LOGITS_NAME: ["batch", num_classes], QUARTER_LOGITS_NAME: ["batch", "quarters", num_classes]}

@@ -9,9 +9,10 @@ What is written is opened again, computed and compared with the model before it 
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,10 +22,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparsedense.data.preparation.durable_files import complete_file
-from sparsedense.export.description import FEATURES_NAME, INPUT_NAME, LOGITS_NAME, ModelDescription, describe
+from sparsedense.export.description import (
+    FEATURES_NAME,
+    INPUT_NAME,
+    LOGITS_NAME,
+    QUARTER_FEATURES_NAME,
+    QUARTER_LOGITS_NAME,
+    ModelDescription,
+    describe,
+)
 from sparsedense.export.errors import ExportError
-from sparsedense.export.exported_model import load_exported
+from sparsedense.export.exported_model import load_exported, load_head
+from sparsedense.export.head_file import INPUTS as HEAD_INPUTS
+from sparsedense.export.head_file import OUTPUTS as HEAD_OUTPUTS
+from sparsedense.export.head_file import head_difference, head_metadata, head_path, traced_head
 from sparsedense.export.runtimes import METADATA_FILE
+from sparsedense.models.encoder import pool, quarter_features
 from sparsedense.models.model_file import read_provenance
 from sparsedense.models.recogniser import Recogniser
 from sparsedense.prediction.video_model import VideoModel
@@ -44,17 +57,19 @@ class ExportReport:
         path: the file.
         format: `onnx` or `torch-export`.
         size_bytes: its size.
-        difference: largest difference of a logit or feature between the model and the file, over clips of noise.
+        difference: largest difference of a logit, feature or distance between the model and the file, over noise.
+        head: the file of the detection head; None where the model has none.
     """
 
     path: Path
     format: str
     size_bytes: int
     difference: float
+    head: Path | None = None
 
 
 def export_model(model: str | Path, out: str | Path, *, export_format: str = "onnx") -> ExportReport:
-    """Write a model for other programs, completely or not at all.
+    """Write a model for other programs, completely or not at all; a detection head goes into a file beside it.
 
     Args:
         model: a model file.
@@ -77,23 +92,22 @@ def export_model(model: str | Path, out: str | Path, *, export_format: str = "on
         raise ExportError(f"{', '.join(missing)}: needed and not installed; pip install 'sparsedense[onnx]'")
     recogniser = load_model(model, device="cpu")
     description = describe(recogniser, read_provenance(model))
-    write = _write_onnx if export_format == "onnx" else _write_program
-    with complete_file(out) as partial:
-        # Runtimes go by the ending.
-        temporary = partial.with_name(f"{partial.name}{out.suffix.lower()}")
-        try:
-            with _quiet():
-                write(temporary, _traced(recogniser, description), description)
-            difference = largest_difference(recogniser, load_exported(temporary, device="cpu"), description)
-            if not difference <= MOST_DIFFERENCE:  # so that NaN is refused
-                raise ExportError(
-                    f"{out} was not written: it differs from {model} by {difference:.2g}, where "
-                    f"{MOST_DIFFERENCE:g} is allowed; another version of PyTorch or of the runtime may do"
-                )
-            temporary.replace(partial)
-        finally:
-            temporary.unlink(missing_ok=True)
-    return ExportReport(out, export_format, out.stat().st_size, difference)
+    beside = head_path(out)
+    beside.unlink(missing_ok=True)  # a head of a model that was here before
+    with _quiet():
+        program = _traced(recogniser, description)
+    write = partial(_write, program, description.as_metadata(), (INPUT_NAME,), description.output_names)
+    difference = _checked(
+        out, model, write, lambda file: largest_difference(recogniser, load_exported(file, device="cpu"), description)
+    )
+    head = recogniser.head
+    if head is None:
+        return ExportReport(out, export_format, out.stat().st_size, difference)
+    with _quiet():
+        program = traced_head(head)
+    write = partial(_write, program, head_metadata(head), HEAD_INPUTS, HEAD_OUTPUTS)
+    of_head = _checked(beside, model, write, lambda file: head_difference(head, load_head(file, device="cpu")))
+    return ExportReport(out, export_format, out.stat().st_size, max(difference, of_head), beside)
 
 
 @torch.inference_mode()
@@ -102,9 +116,10 @@ def largest_difference(model: VideoModel, other: VideoModel, description: ModelD
     largest = 0.0
     for batch_size in _BATCH_SIZES:
         clips_BCTHW = _noise(batch_size, description)
-        pairs = [(model.features(clips_BCTHW), other.features(clips_BCTHW))]
+        outputs = ["features", "quarter_features"]
         if description.class_names:
-            pairs.append((model.logits(clips_BCTHW), other.logits(clips_BCTHW)))
+            outputs += ["logits", "quarter_logits"]
+        pairs = [(getattr(model, name)(clips_BCTHW), getattr(other, name)(clips_BCTHW)) for name in outputs]
         differences = torch.stack([(one - another).abs().max() for one, another in pairs])
         largest = float(torch.maximum(differences.max(), torch.tensor(largest)))  # which keeps NaN
     return largest
@@ -129,10 +144,13 @@ class _Outputs(nn.Module):
 
     def forward(self, clips: Tensor) -> dict[str, Tensor]:
         """Outputs by name, for float clips (B, 3, T, S, S)."""
-        features_BD = self._recogniser.features(clips)
-        if self._recogniser.classifier is None:
-            return {FEATURES_NAME: features_BD}
-        return {LOGITS_NAME: self._recogniser.classifier(features_BD), FEATURES_NAME: features_BD}
+        map_BCKHW = self._recogniser.encoder(clips)
+        features_BD, quarters_BRD = pool(map_BCKHW), quarter_features(map_BCKHW, clips.shape[2])
+        outputs = {FEATURES_NAME: features_BD, QUARTER_FEATURES_NAME: quarters_BRD}
+        classifier = self._recogniser.classifier
+        if classifier is None:
+            return outputs
+        return {LOGITS_NAME: classifier(features_BD), QUARTER_LOGITS_NAME: classifier(quarters_BRD), **outputs}
 
 
 def _traced(recogniser: Recogniser, description: ModelDescription) -> torch.export.ExportedProgram:
@@ -144,22 +162,57 @@ def _traced(recogniser: Recogniser, description: ModelDescription) -> torch.expo
         )
 
 
-def _write_onnx(path: Path, program: torch.export.ExportedProgram, description: ModelDescription) -> None:
+def _checked(
+    out: Path,
+    model: str | Path,
+    write: Callable[[Path], None],
+    difference_to: Callable[[Path], float],
+) -> float:
+    """Write a file, compare what it computes with the model, and then give it its name.
+
+    Raises:
+        ExportError: it does not compute what the model computes.
+    """
+    with complete_file(out) as partial_file:
+        # Runtimes go by the ending.
+        temporary = partial_file.with_name(f"{partial_file.name}{out.suffix.lower()}")
+        try:
+            with _quiet():
+                write(temporary)
+            difference = difference_to(temporary)
+            if not difference <= MOST_DIFFERENCE:  # so that NaN is refused
+                raise ExportError(
+                    f"{out} was not written: it differs from {model} by {difference:.2g}, where "
+                    f"{MOST_DIFFERENCE:g} is allowed; another version of PyTorch or of the runtime may do"
+                )
+            temporary.replace(partial_file)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return difference
+
+
+def _write(
+    program: torch.export.ExportedProgram,
+    metadata: Mapping[str, str],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    path: Path,
+) -> None:
+    """Write a program in the format that the file's ending tells."""
+    if path.suffix.lower() == FORMATS["torch-export"]:
+        torch.export.save(program, path, extra_files={METADATA_FILE: json.dumps(metadata)})
+        return
     onnx = import_module("onnx")
     converted = torch.onnx.export(
-        program, input_names=[INPUT_NAME], output_names=list(description.output_names), dynamo=True, verbose=False
+        program, input_names=list(inputs), output_names=list(outputs), dynamo=True, verbose=False
     )
     assert converted is not None
     proto = converted.model_proto
-    for name, value in description.as_metadata().items():
+    for name, value in metadata.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = name, value
     proto.producer_name = "sparsedense"
     onnx.save_model(proto, str(path))
-
-
-def _write_program(path: Path, program: torch.export.ExportedProgram, description: ModelDescription) -> None:
-    torch.export.save(program, path, extra_files={METADATA_FILE: json.dumps(description.as_metadata())})
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""What computes an exported file: ONNX Runtime, OpenVINO or PyTorch. Each takes float clips and gives an output."""
+"""What computes an exported file: ONNX Runtime, OpenVINO or PyTorch. Each takes tensors and gives some."""
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -27,8 +27,8 @@ class Runtime(Protocol):
     metadata: dict[str, str]
     device: torch.device
 
-    def __call__(self, clips_BCTHW: Tensor, output: str) -> Tensor:
-        """One output (B, D) of float clips (B, 3, T, S, S)."""
+    def outputs(self, inputs: Mapping[str, Tensor], names: Sequence[str]) -> list[Tensor]:
+        """Some outputs, by their names, of inputs by theirs."""
 
 
 class OnnxRuntime:
@@ -64,12 +64,11 @@ class OnnxRuntime:
         )
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self.device = torch.device("cpu")  # it moves its inputs itself
-        self._input = self._session.get_inputs()[0].name
 
-    def __call__(self, clips_BCTHW: Tensor, output: str) -> Tensor:
-        """One output (B, D) of float clips (B, 3, T, S, S)."""
-        (rows,) = self._session.run([output], {self._input: clips_BCTHW.numpy()})
-        return torch.from_numpy(rows)
+    def outputs(self, inputs: Mapping[str, Tensor], names: Sequence[str]) -> list[Tensor]:
+        """Some outputs, by their names, of inputs by theirs."""
+        arrays = self._session.run(list(names), {name: value.numpy() for name, value in inputs.items()})
+        return [torch.from_numpy(array) for array in arrays]
 
 
 class OpenVino:
@@ -98,9 +97,10 @@ class OpenVino:
         self._compiled = core.compile_model(model, "CPU", settings)
         self.device = torch.device("cpu")
 
-    def __call__(self, clips_BCTHW: Tensor, output: str) -> Tensor:
-        """One output (B, D) of float clips (B, 3, T, S, S)."""
-        return torch.from_numpy(self._compiled([clips_BCTHW.numpy()])[output].copy())
+    def outputs(self, inputs: Mapping[str, Tensor], names: Sequence[str]) -> list[Tensor]:
+        """Some outputs, by their names, of inputs by theirs."""
+        computed = self._compiled({name: value.numpy() for name, value in inputs.items()})
+        return [torch.from_numpy(computed[name].copy()) for name in names]
 
 
 class TorchExport:
@@ -126,10 +126,10 @@ class TorchExport:
             program = import_module("torch.export.passes").move_to_device_pass(program, str(self.device))
         self._module = program.module()
 
-    def __call__(self, clips_BCTHW: Tensor, output: str) -> Tensor:
-        """One output (B, D) of float clips (B, 3, T, S, S)."""
-        rows: Tensor = self._module(clips_BCTHW)[output]
-        return rows
+    def outputs(self, inputs: Mapping[str, Tensor], names: Sequence[str]) -> list[Tensor]:
+        """Some outputs, by their names, of inputs by theirs."""
+        computed: dict[str, Tensor] = self._module(*inputs.values())  # in the order of the trace
+        return [computed[name] for name in names]
 
 
 RUNTIMES: dict[str, type[OnnxRuntime] | type[OpenVino] | type[TorchExport]] = {

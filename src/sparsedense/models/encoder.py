@@ -20,6 +20,7 @@ KINETICS_MEAN = (0.43216, 0.394666, 0.37645)
 KINETICS_STD = (0.22803, 0.22145, 0.216989)
 R2PLUS1D = "r2plus1d"
 BACKBONES = (R2PLUS1D, *TORCHVISION_BACKBONES)
+QUARTERS = 4  # of a clip's time, of which detection keeps the features apart
 INPUT_CHANNELS = {"rgb": 3, "residual": 3, "both": 6}
 
 
@@ -143,6 +144,17 @@ def frame_differences(clips_BCTHW: torch.Tensor) -> torch.Tensor:
 def pool(map_BCKHW: torch.Tensor) -> torch.Tensor:
     """Mean of a feature map over time and space, `(B, C)`: what the heads take."""
     return map_BCKHW.mean(dim=(2, 3, 4))
+
+
+def quarter_features(map_BCKHW: torch.Tensor, clip_length: int) -> torch.Tensor:
+    """Mean of a feature map over space and each quarter of the clip's time, `(B, 4, C)`: their mean is `pool`'s.
+
+    Where four do not divide K or the clip's length in frames, `(B, 1, C)`, which is `pool`'s.
+    """
+    features_BCK = map_BCKHW.mean(dim=(3, 4))
+    if features_BCK.shape[2] % QUARTERS or clip_length % QUARTERS:
+        return features_BCK.mean(dim=2)[:, None]
+    return features_BCK.reshape(*features_BCK.shape[:2], QUARTERS, -1).mean(dim=3).transpose(1, 2)
 
 
 def load_kinetics_weights(encoder: Encoder, weights: str | Path = "DEFAULT") -> None:

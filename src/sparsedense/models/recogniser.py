@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from sparsedense.models.encoder import Encoder, EncoderConfig, pool
+from sparsedense.models.encoder import Encoder, EncoderConfig, pool, quarter_features
 from sparsedense.models.heads import ClassifierHead, SpeedHead
 
 
@@ -61,6 +61,13 @@ class Recogniser(nn.Module):
     def features(self, clips_BCTHW: torch.Tensor) -> torch.Tensor:
         """Pooled features `(B, feature_dim)`, for retrieval, kNN and linear probes."""
         return pool(self.encoder(clips_BCTHW))
+
+    def quarter_features(self, clips_BCTHW: torch.Tensor) -> torch.Tensor:
+        """Features of each quarter of a clip `(B, 4, feature_dim)`, for detection; `(B, 1, ...)` where there are none.
+
+        Their mean is what `features` gives.
+        """
+        return quarter_features(self.encoder(clips_BCTHW), clips_BCTHW.shape[2])
 
     def with_classes(self, class_names: Sequence[str], *, dropout: float = 0.0) -> "Recogniser":
         """A recogniser with a new classifier on the *same* encoder and speed head (shared, not copied), for finetuning.

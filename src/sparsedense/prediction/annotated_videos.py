@@ -1,4 +1,4 @@
-"""Detection on annotated videos: how good it is, and calibration on them.
+"""Detection on annotated videos: which there are, and how good it is.
 
 Annotations are a file in the format of ActivityNet; the videos lie in a folder, each named by its id.
 """
@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sparsedense.data.catalog_folder import VIDEO_EXTENSIONS, visible_files
 from sparsedense.data.errors import CatalogError
 from sparsedense.data.listing import counted
@@ -18,23 +16,11 @@ from sparsedense.data.splits import shown
 from sparsedense.detection.average_precision import (
     ACTIVITYNET_THRESHOLDS,
     DetectionScore,
-    best_min_score,
     detection_score,
 )
-from sparsedense.detection.calibration import (
-    Calibration,
-    expected_calibration_error,
-    fit_calibration,
-    idle_class,
-    position_labels,
-)
-from sparsedense.detection.head_calibration import HeadCalibration, HeadCalibrationReport, fit_head_calibration
-from sparsedense.detection.segments import DetectedSegment, SegmentSettings, find_segments
-from sparsedense.prediction.detection_methods import foreground_classes
 from sparsedense.prediction.long_videos import (
     Detection,
     DetectionSettings,
-    LongVideo,
     LongVideoModel,
     detect_in,
 )
@@ -44,7 +30,7 @@ from sparsedense.video.errors import UnreadableVideoError
 Progress = Callable[[int, int], None]
 
 # Average precision is made of all detections, however weak, but for those that are nothing.
-_LEAST_SCORE = 0.01
+LEAST_SCORE = 0.01
 ANNOTATIONS_NAME = "annotations.json"
 
 
@@ -79,30 +65,6 @@ class DetectionEvaluation:
             "clips_computed": self.clips_computed,
             "clips_exhaustive": self.clips_exhaustive,
         }
-
-
-@dataclass(frozen=True)
-class CalibrationReport:
-    """A calibration and what it does on the videos that it was fitted on.
-
-    Attributes:
-        calibration: what was fitted.
-        ece_before: expected calibration error of the model's own probabilities, on positions in actions; where there is
-            no idle class, they say nothing of background.
-        ece_after: of the fitted ones, on all positions, background among the classes.
-        accuracy: share of positions whose most probable class is right, background among the classes.
-        f1: of the reported segments at tIoU 0.5.
-        videos: number of videos.
-        positions: number of positions.
-    """
-
-    calibration: Calibration
-    ece_before: float
-    ece_after: float
-    accuracy: float
-    f1: float
-    videos: int
-    positions: int
 
 
 def find_annotated(annotations: Path, folder: Path, split: str) -> list[AnnotatedVideo]:
@@ -181,10 +143,10 @@ def evaluate_detection(
         ValueError: no video has a segment.
     """
     if settings.min_score is None:
-        settings = replace(settings, min_score=_LEAST_SCORE)
+        settings = replace(settings, min_score=LEAST_SCORE)
     detections: dict[str, Detection] = {}
     for video in videos:
-        detection = detect_in(_source(video), model, settings)
+        detection = detect_in(source_of(video), model, settings)
         if detection.error is not None:
             raise UnreadableVideoError(detection.video, detection.error)
         detections[video.video_id] = detection
@@ -205,105 +167,6 @@ def evaluate_detection(
     )
 
 
-def calibrate(
-    model: LongVideoModel,
-    videos: Sequence[AnnotatedVideo],
-    settings: DetectionSettings,
-    *,
-    progress: Progress | None = None,
-) -> CalibrationReport:
-    """Fit temperature, background, weights of the scales and the least score on annotated videos, by every clip.
-
-    Args:
-        model: what to calibrate.
-        videos: with their files; not those that detection is judged on.
-        settings: stride, number of scales and frame rate; the effort is 1.
-        progress: called with videos done and videos in all.
-
-    Raises:
-        UnreadableVideoError: a video cannot be read.
-        ValueError: there is no segment of a class that the model knows, or no background.
-    """
-    idle = idle_class(model.class_names)
-    background = len(model.class_names) if idle is None else idle
-    exhaustive = replace(settings, effort=1.0, method="window")
-    # The old background must not steer what is measured; every clip is computed in any case.
-    bare = replace(model, calibration=Calibration())
-    edges, logits, labels = [], [], []
-    for done, video in enumerate(videos, 1):
-        curves = list(LongVideo(_source(video), bare, exhaustive).curves())
-        edges.append(np.concatenate([curves[0].edges_seconds[:1], *(curve.edges_seconds[1:] for curve in curves)]))
-        logits.append(np.concatenate([curve.outputs_KPD for curve in curves], axis=1))
-        centres = (edges[-1][1:] + edges[-1][:-1]) / 2
-        labels.append(position_labels(video.segments, centres, model.class_names, background))
-        if progress:
-            progress(done, len(videos))
-    logits_KPL, labels_P = np.concatenate(logits, axis=1), np.concatenate(labels)
-    known, acting = labels_P >= 0, (labels_P >= 0) & (labels_P != background)
-    if not acting.any():
-        raise ValueError(f"no annotated action is one of the model's classes ({', '.join(model.class_names)})")
-    fitted = fit_calibration(
-        logits_KPL[:, known],
-        labels_P[known],
-        has_idle_class=idle is not None,
-        stride_frames=bare.stride_frames(settings),
-    )
-    presence_KP = np.ones(logits_KPL.shape[:2])
-    after_PA = fitted.probabilities(logits_KPL, presence_KP)
-    before_PL = Calibration().probabilities(logits_KPL, presence_KP)
-    foreground = foreground_classes(model.class_names)
-    parts = np.split(after_PA[:, foreground], np.cumsum([len(each) - 1 for each in edges])[:-1])
-    names, keep_all = [model.class_names[index] for index in foreground], SegmentSettings(min_score=_LEAST_SCORE)
-    found = {
-        video.video_id: find_segments(part_PL, edges_seconds, names, keep_all)
-        for video, part_PL, edges_seconds in zip(videos, parts, edges, strict=True)
-    }
-    min_score, f1 = best_min_score({video.video_id: video.segments for video in videos}, found)
-    judged = known if idle is not None else acting
-    return CalibrationReport(
-        replace(fitted, min_score=min_score),
-        ece_before=expected_calibration_error(before_PL[judged], labels_P[judged]),
-        ece_after=expected_calibration_error(after_PA[known], labels_P[known]),
-        accuracy=float((after_PA[known].argmax(axis=1) == labels_P[known]).mean()),
-        f1=f1,
-        videos=len(videos),
-        positions=int(known.sum()),
-    )
-
-
-def calibrate_head(
-    model: LongVideoModel,
-    videos: Sequence[AnnotatedVideo],
-    settings: DetectionSettings,
-    *,
-    progress: Progress | None = None,
-) -> HeadCalibrationReport:
-    """Fit the scores of a learned head on annotated videos, by every clip.
-
-    Args:
-        model: with a head.
-        videos: with their files; not those that detection is judged on.
-        settings: frame rate and batch size; the effort is 1.
-        progress: called with videos done and videos in all.
-
-    Raises:
-        UnreadableVideoError: a video cannot be read.
-        ValueError: the model has no head, or nothing that it finds is right.
-    """
-    if model.head is None:
-        raise ValueError("the model has no detection head; train one with `sparsedense finetune --task detection`")
-    bare = replace(model, head=replace(model.head, calibration=HeadCalibration()))
-    every_clip = replace(settings, method="head", effort=1.0, min_score=_LEAST_SCORE)
-    detections: dict[str, Sequence[DetectedSegment]] = {}
-    for video in videos:
-        detection = detect_in(_source(video), bare, every_clip)
-        if detection.error is not None:
-            raise UnreadableVideoError(detection.video, detection.error)
-        detections[video.video_id] = detection.segments
-        if progress:
-            progress(len(detections), len(videos))
-    return fit_head_calibration({video.video_id: video.segments for video in videos}, detections)
-
-
-def _source(video: AnnotatedVideo) -> VideoSource:
+def source_of(video: AnnotatedVideo) -> VideoSource:
+    """What to read of an annotated video."""
     return VideoSource(str(video.path), video.path)

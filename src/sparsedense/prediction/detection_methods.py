@@ -40,7 +40,7 @@ class ScanMethod(Protocol):
     """What a scan keeps of the clips, and at which scales.
 
     Attributes:
-        output: float clips (B, 3, T, S, S) to what is kept of them (B, D).
+        output: float clips (B, 3, T, S, S) to what is kept of them (B, R, D), in quarters or as a whole.
         stride_frames: of the finest clips.
         num_scales: of clips.
         scale_weights: what each scale counts for where clips are chosen; None where all count alike.

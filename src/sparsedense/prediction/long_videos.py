@@ -18,7 +18,8 @@ from sparsedense.data.augment import to_float
 from sparsedense.data.clip_config import ClipConfig
 from sparsedense.detection.calibration import Calibration
 from sparsedense.detection.clip_grid import ClipGrid
-from sparsedense.detection.scan import DEFAULT_EFFORT, Scan, ScanCounts, ScanSettings, Score, ScoreCurve
+from sparsedense.detection.held_frames import ScanCounts
+from sparsedense.detection.scan import DEFAULT_EFFORT, Scan, ScanSettings, Score, ScoreCurve
 from sparsedense.detection.segments import DetectedSegment
 from sparsedense.detection.thumbnails import Thumbnails
 from sparsedense.detection.trained_head import TrainedHead
@@ -119,8 +120,8 @@ class LongVideoModel:
     """What scanning needs of a model.
 
     Attributes:
-        logits: float clips (B, 3, T, S, S) to logits (B, L).
-        features: float clips (B, 3, T, S, S) to features (B, D), which a head takes.
+        logits: float clips (B, 3, T, S, S) to logits of their quarters (B, 4, L), or of the whole (B, 1, L).
+        features: float clips (B, 3, T, S, S) to features (B, 4 or 1, D), which a head takes.
         device: where it wants its clips.
         class_names: of the L classes; none where it was trained without labels.
         clips: the clips that it was trained on.
@@ -190,7 +191,7 @@ class LongVideoModel:
 
     @torch.inference_mode()
     def score(self, output: Callable[[Tensor], Tensor], clips_BTHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What the network says of clips (B, D)."""
+        """What the network says of clips (B, R, D)."""
         clips_BCTHW = torch.from_numpy(clips_BTHWC).permute(0, 4, 1, 2, 3).to(self.device)
         rows: NDArray[np.float32] = output(to_float(clips_BCTHW).contiguous()).float().cpu().numpy()
         return rows
@@ -257,13 +258,18 @@ class LongVideo:
         score: Score = partial(self._model.score, self._method.output)
         with closing(iter(self._pictures)) as pictures:
             if len(efforts) == 1:
-                scans = [Scan(pictures, score, settings, self._method.probabilities)]
-            else:
-                remembered = RememberedScore(score)
-                scans = [
-                    Scan(shared, remembered, replace(settings, effort=effort), self._method.probabilities)
-                    for shared, effort in zip(shared_pictures(pictures, len(efforts)), efforts, strict=True)
-                ]
+                scan = Scan(pictures, score, settings, self._method.probabilities)
+                self.counts = scan.counts
+                # Closed first: its thread may still be reading the pictures.
+                with closing(iter(scan)) as curves:
+                    for curve in curves:
+                        yield (curve,)
+                return
+            remembered, alone = RememberedScore(score), replace(settings, read_ahead=False)
+            scans = [
+                Scan(shared, remembered, replace(alone, effort=effort), self._method.probabilities)
+                for shared, effort in zip(shared_pictures(pictures, len(efforts)), efforts, strict=True)
+            ]
             self.counts = scans[0].counts
             yield from zip(*scans, strict=True)
 

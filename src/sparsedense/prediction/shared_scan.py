@@ -8,7 +8,8 @@ from itertools import tee
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsedense.detection.scan import Frame, Score, TimedPicture
+from sparsedense.detection.held_frames import Frame, TimedPicture
+from sparsedense.detection.scan import Score
 
 # The clips of a scan come again in another one within two windows; 16-frame clips have 112 a window.
 _REMEMBERED_CLIPS = 1024
@@ -50,7 +51,7 @@ class RememberedScore:
     """Scores clips, and knows those that came again a little later.
 
     Args:
-        score: clips (B, T, S, S, 3) to rows (B, D).
+        score: clips (B, T, S, S, 3) to rows (B, R, D).
     """
 
     def __init__(self, score: Score) -> None:
@@ -58,7 +59,7 @@ class RememberedScore:
         self._rows: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
 
     def __call__(self, clips: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Rows (B, D) of clips."""
+        """Rows (B, R, D) of clips."""
         keys = [hashlib.blake2b(clip.tobytes(), digest_size=16).digest() for clip in clips]
         new = [index for index, key in enumerate(keys) if key not in self._rows]
         if new:

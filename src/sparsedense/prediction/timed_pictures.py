@@ -7,7 +7,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsedense.detection.scan import TimedPicture
+from sparsedense.detection.held_frames import TimedPicture
 from sparsedense.detection.thumbnails import Thumbnails
 from sparsedense.prediction.clips import crop_frame
 from sparsedense.prediction.sources import VideoSource

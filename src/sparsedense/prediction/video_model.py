@@ -90,6 +90,14 @@ class VideoModel(ABC):
     def features(self, clips_BCTHW: Tensor) -> Tensor:
         """Pooled features (B, D) of float clips (B, 3, T, S, S) in [0, 1]."""
 
+    def quarter_features(self, clips_BCTHW: Tensor) -> Tensor:
+        """Features of each quarter of a clip (B, 4, D), for `detect`; (B, 1, D) where the model has only the whole."""
+        return self.features(clips_BCTHW)[:, None]
+
+    def quarter_logits(self, clips_BCTHW: Tensor) -> Tensor:
+        """Logits of each quarter of a clip (B, 4, L), for `detect`; (B, 1, L) where the model has only the whole."""
+        return self.logits(clips_BCTHW)[:, None]
+
     def evaluating(self) -> AbstractContextManager[None]:
         """A block in which the model only answers; what can be trained is put into evaluation mode meanwhile."""
         return nullcontext()
@@ -231,8 +239,8 @@ class VideoModel(ABC):
         if needs_classes and self.head is None:
             self.check_classes()
         return LongVideoModel(
-            logits=self.logits,
-            features=self.features,
+            logits=self.quarter_logits,
+            features=self.quarter_features,
             device=self.device,
             class_names=self.class_names,
             clips=ClipConfig(**self.clips),  # type: ignore[arg-type]

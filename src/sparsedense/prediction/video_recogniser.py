@@ -12,6 +12,9 @@ from sparsedense.data.clip_config import ClipConfig
 from sparsedense.detection.calibration import Calibration, calibration_of
 from sparsedense.detection.trained_head import TrainedHead, read_head
 from sparsedense.models import model_file
+from sparsedense.models.encoder import pool, quarter_features
+from sparsedense.models.folded import FoldedR2Plus1D
+from sparsedense.models.r2plus1d import R2Plus1D
 from sparsedense.models.recogniser import Recogniser
 from sparsedense.prediction.video_model import VideoModel
 
@@ -53,6 +56,7 @@ class VideoRecogniser(Recogniser, VideoModel):
         self.calibration = calibration or Calibration()
         self.training_stride_frames = training_stride_frames
         self.head = head
+        self._folded: tuple[object, FoldedR2Plus1D] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -68,6 +72,37 @@ class VideoRecogniser(Recogniser, VideoModel):
         """Logits (B, L) of float clips (B, 3, T, S, S) in [0, 1]."""
         logits: Tensor = self(clips_BCTHW)
         return logits
+
+    def features(self, clips_BCTHW: Tensor) -> Tensor:
+        """Pooled features (B, D) of float clips (B, 3, T, S, S) in [0, 1]."""
+        return pool(self._map(clips_BCTHW))
+
+    def quarter_features(self, clips_BCTHW: Tensor) -> Tensor:
+        """Features of each quarter of a clip (B, 4, D), or (B, 1, D) where the network's map has no quarters."""
+        return quarter_features(self._map(clips_BCTHW), clips_BCTHW.shape[2])
+
+    def quarter_logits(self, clips_BCTHW: Tensor) -> Tensor:
+        """Logits of each quarter of a clip (B, 4, L), or (B, 1, L) where the network's map has no quarters."""
+        self.check_classes()
+        assert self.classifier is not None
+        logits: Tensor = self.classifier(self.quarter_features(clips_BCTHW))
+        return logits
+
+    def _map(self, clips_BCTHW: Tensor) -> Tensor:
+        """The encoder's map, the fast way where it is the same: on a CPU, in evaluation, without gradients."""
+        backbone = getattr(self.encoder, "backbone", None)  # a network of another kind may have none
+        plain = self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()
+        if plain or self.device.type != "cpu" or not isinstance(backbone, R2Plus1D):
+            map_BCKHW: Tensor = self.encoder(clips_BCTHW)
+            return map_BCKHW
+        # Known again by where the weights lie and how often they were changed there; those of inference do not count.
+        weights = tuple(
+            (each.data_ptr(), 0 if each.is_inference() else each._version)
+            for each in backbone.state_dict(keep_vars=True).values()
+        )
+        if self._folded is None or self._folded[0] != weights:
+            self._folded = (weights, FoldedR2Plus1D(backbone))
+        return self._folded[1](self.encoder.network_input(clips_BCTHW))
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

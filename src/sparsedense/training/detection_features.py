@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 
 from sparsedense.data.segments import AnnotatedVideo
 from sparsedense.models.encoder import Encoder
+from sparsedense.models.recogniser import Recogniser
 from sparsedense.prediction.annotated_videos import Progress
 from sparsedense.prediction.detection_methods import FeatureMethod
 from sparsedense.prediction.long_videos import DetectionSettings, LongVideo, LongVideoModel
 from sparsedense.prediction.sources import VideoSource
 from sparsedense.video.errors import UnreadableVideoError
 
-_FORMAT = 1  # of the files; another number makes them anew
+_FORMAT = 2  # of the files; another number makes them anew
 _BYTES_AT_A_TIME = 1 << 20
 _FULL, _SKIM = 0, 1
 
@@ -166,6 +167,16 @@ def _fingerprint(encoder: Encoder, model: LongVideoModel, method: FeatureMethod,
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+@torch.inference_mode()
+def classifier_logits(model: Recogniser, features: VideoFeatures) -> NDArray[np.float32]:
+    """What a model's classifier says of the features of all clips of a video (K, P, L)."""
+    assert model.classifier is not None
+    full_PKD = features.part(0, len(features)).full_PKD
+    rows = torch.from_numpy(full_PKD).to(next(model.parameters()).device)
+    logits_PKL: NDArray[np.float32] = model.classifier(rows).float().cpu().numpy()
+    return logits_PKL.swapaxes(0, 1)
 
 
 def _file_hash(path: Path) -> str:

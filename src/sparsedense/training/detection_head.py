@@ -205,7 +205,7 @@ class _Trainer:
         return {**dict(zip(names, means.tolist(), strict=True)), "learning_rate": learning_rate}
 
     def _step(self, batch: WindowBatch) -> tuple[float, ...]:
-        device = self._network.feature_mean.device
+        device = self._network.device
         targets = HeadTargetBatch(*(each.to(device) for each in vars(batch.targets).values()))
         count = max(1.0, float(targets.positive_BM.sum()))
         before = count if self._positives is None else self._positives

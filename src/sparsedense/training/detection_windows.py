@@ -19,8 +19,9 @@ from sparsedense.training.detection_features import FeaturePart, VideoFeatures
 
 # Of a segment that the window cuts, more than this must be left to be found; of less, nothing is said.
 _LEAST_SHARE = 0.5
-_ALL_FULL_SHARE = 0.4  # of the windows; the others are zoomed in parts of
-_ZOOMED_RUN_POSITIONS = 8.0  # how long a stretch is zoomed, on average
+_ALL_FULL_SHARE = 0.4  # of the windows; in the others stretches are zoomed, of each scale by itself
+_SKIM_ALONE_SHARE = 0.3  # of these others, in which nothing is zoomed
+_ZOOMED_RUN_POSITIONS = 6.0  # how long a stretch is zoomed at the finest scale, on average
 
 
 class WindowBatch(NamedTuple):
@@ -118,20 +119,30 @@ class TrainingWindows:
 
 
 def partly_zoomed(rng: np.random.Generator, part: FeaturePart) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Features and presence as a scan gives them: all clips, or those of the skim with some stretches zoomed."""
+    """Features and presence as a scan gives them: all clips, or those of the skim, with stretches of scales zoomed."""
     if rng.random() < _ALL_FULL_SHARE:
         return part.full_PKD, np.ones_like(part.skim_presence_PK)
-    zoomed_P = _random_runs(rng, len(part.full_PKD), share=float(rng.random()))
-    rows_PKD = np.where(zoomed_P[:, None, None], part.full_PKD, part.skim_PKD)
-    return rows_PKD, np.where(zoomed_P[:, None], np.float32(1.0), part.skim_presence_PK)
+    length, num_scales = part.skim_presence_PK.shape
+    is_skim_alone = rng.random() < _SKIM_ALONE_SHARE
+    most = 0.0 if is_skim_alone else float(rng.random())
+    shares_K: NDArray[np.float64] = np.asarray(rng.random(num_scales)) * most
+    zoomed_PK = np.stack(
+        [
+            _random_runs(rng, length, share=share, mean_length=_ZOOMED_RUN_POSITIONS * 2.0**scale)
+            for scale, share in enumerate(shares_K.tolist())
+        ],
+        axis=1,
+    )
+    rows_PKD = np.where(zoomed_PK[..., None], part.full_PKD, part.skim_PKD)
+    return rows_PKD, np.where(zoomed_PK, np.float32(1.0), part.skim_presence_PK)
 
 
-def _random_runs(rng: np.random.Generator, length: int, *, share: float) -> NDArray[np.bool_]:
+def _random_runs(rng: np.random.Generator, length: int, *, share: float, mean_length: float) -> NDArray[np.bool_]:
     """Which of so many positions are in stretches that make up about this share of them."""
     chosen = np.zeros(length, dtype=np.bool_)
-    for _ in range(int(np.ceil(-np.log(max(1 - share, 0.01)) * length / _ZOOMED_RUN_POSITIONS))):
+    for _ in range(int(np.ceil(-np.log(max(1 - share, 0.01)) * length / mean_length))):
         start = int(rng.integers(0, length))
-        chosen[start : start + int(rng.geometric(1 / _ZOOMED_RUN_POSITIONS))] = True
+        chosen[start : start + int(rng.geometric(1 / mean_length))] = True
     return chosen
 
 

@@ -47,7 +47,7 @@ def test_unknown_names_and_splits_are_refused(tmp_path: Path) -> None:
 def test_segments_and_videos_are_not_mixed_up(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match=r"segments of long videos.*read_segments\('thumos14', ...\)"):
         read_dataset("thumos14", tmp_path)
-    with pytest.raises(ValueError, match="UCF101 has no segments; use one of activitynet, thumos14"):
+    with pytest.raises(ValueError, match="UCF101 has no segments; use one of activitynet, thumos14, gmdcsa24"):
         read_segments("ucf101", tmp_path)
 
 

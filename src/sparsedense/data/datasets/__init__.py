@@ -14,6 +14,7 @@ from sparsedense.data.catalog import Catalog
 from sparsedense.data.datasets import (
     activitynet,
     diving48,
+    gmdcsa24,
     hmdb51,
     jester,
     kinetics,
@@ -45,6 +46,7 @@ DATASETS: dict[str, DatasetDescription] = {
     "diving48": diving48.DESCRIPTION,
     "activitynet": activitynet.DESCRIPTION,
     "thumos14": thumos14.DESCRIPTION,
+    "gmdcsa24": gmdcsa24.DESCRIPTION,
 }
 _READERS: dict[str, Callable[[Path, Path, int], Catalog]] = {
     "ucf101": ucf101.read,
@@ -62,6 +64,7 @@ _READERS: dict[str, Callable[[Path, Path, int], Catalog]] = {
 _SEGMENT_READERS: dict[str, Callable[[Path, Path], AnnotatedVideos]] = {
     "activitynet": activitynet.read,
     "thumos14": thumos14.read,
+    "gmdcsa24": gmdcsa24.read,
 }
 
 
@@ -124,7 +127,7 @@ def read_segments(name: str, source: str | Path, *, lists: str | Path | None = N
     """List the long videos of a data set with the segments in which something happens.
 
     Args:
-        name: "activitynet" or "thumos14".
+        name: "activitynet", "thumos14" or "gmdcsa24".
         source: folder with the videos.
         lists: folder with the annotations; None where they lie below the source.
 
