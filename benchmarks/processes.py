@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -60,11 +60,11 @@ class Step(nn.Module):
     def __init__(self, module: SparseDenseModule) -> None:
         super().__init__()
         self.module = module
-        self.half = "bf16" in resolve_precision(module.experiment.machine)
+        self.in_bfloat16 = "bf16" in resolve_precision(module.experiment.machine)
 
     def forward(self, batch: Any) -> Tensor:
         """The loss; not the first of an epoch, which measures gradients besides."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.in_bfloat16):
             return self.module.training_step(batch, 1)
 
 
@@ -98,7 +98,7 @@ class Training:
         return DistributedDataParallel(
             Step(self.module),
             gradient_as_bucket_view=True,
-            **{SYNC_BUFFERS: False},
+            **cast(Any, {SYNC_BUFFERS: False}),
             find_unused_parameters=not all_parameters_take_part(self.module),
         )
 
