@@ -1,7 +1,7 @@
 """Clips a second of two processes with a thread each against one, training the demo's recipe with gloo.
 
     python benchmarks/processes.py [--rounds 7] [--steps 4] [--recipe sparsedense+small] [--sync-batchnorm true|false]
-                                   [--processes 2] [--store STORE] [--json OUT]
+                                   [--processes 2] [--batch-size 15] [--store STORE] [--json OUT]
     python benchmarks/processes.py --rounds 1 --steps 1                 # to try it
 
 The ways take turns within each round: one process does some steps alone; then all do as many of their own beside each
@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -38,6 +38,7 @@ from sparsedense.data.store import FrameStore
 from sparsedense.models.recogniser import build_recogniser
 from sparsedense.training.clip_streams import batch_share
 from sparsedense.training.machine import (
+    all_cores,
     prepare_process,
     resolve_channels_last,
     resolve_precision,
@@ -59,11 +60,11 @@ class Step(nn.Module):
     def __init__(self, module: SparseDenseModule) -> None:
         super().__init__()
         self.module = module
-        self.half = "bf16" in resolve_precision(module.experiment.machine)
+        self.in_bfloat16 = "bf16" in resolve_precision(module.experiment.machine)
 
     def forward(self, batch: Any) -> Tensor:
         """The loss; not the first of an epoch, which measures gradients besides."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.in_bfloat16):
             return self.module.training_step(batch, 1)
 
 
@@ -97,7 +98,7 @@ class Training:
         return DistributedDataParallel(
             Step(self.module),
             gradient_as_bucket_view=True,
-            **{SYNC_BUFFERS: False},
+            **cast(Any, {SYNC_BUFFERS: False}),
             find_unused_parameters=not all_parameters_take_part(self.module),
         )
 
@@ -188,12 +189,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--batch-size", type=int, help="videos of the global batch, in place of the recipe's")
     parser.add_argument("--recipe", default="sparsedense+small")
     parser.add_argument("--sync-batchnorm", choices=["auto", "true", "false"], default="auto")
     parser.add_argument("--store", type=Path, help="a store of one's own; a small one is made if not given")
     parser.add_argument("--json", type=Path, help="file to write the numbers to")
     arguments = parser.parse_args()
-    experiment = load_experiment(arguments.recipe)
+    changes = {} if arguments.batch_size is None else {"pretrain": {"batch_size": arguments.batch_size}}
+    experiment = load_experiment(arguments.recipe, **changes)
     synchronised: Any = {"auto": "auto", "true": True, "false": False}[arguments.sync_batchnorm]
     machine = replace(
         experiment.machine, accelerator="cpu", devices=arguments.processes, threads=1, sync_batchnorm=synchronised
@@ -205,7 +208,12 @@ def main() -> int:
             prepare(Path(folder) / "videos", path, short_side=48, workers=0, test_fraction=0, val_fraction=0)
         made = replace(experiment, machine=machine)
         rounds = measure(path, made, arguments.processes, arguments.rounds, arguments.steps, folder)
-    result: dict[str, Any] = {"recipe": arguments.recipe, "processes": arguments.processes, "rounds": rounds}
+    result: dict[str, Any] = {
+        "recipe": arguments.recipe,
+        "processes": arguments.processes,
+        "cores": len(all_cores()),
+        "rounds": rounds,
+    }
     for way in ("alone", "side by side", "together"):
         result[f"clips_per_second {way}"] = median(measured[way] for measured in rounds)
     for way in ("side by side", "together"):

@@ -2,7 +2,7 @@
 
     sparsedense bench train RECIPE --json > step.json
     sparsedense bench data STORE --json > data.json
-    python benchmarks/scaling_model.py --step step.json --data data.json [--processes processes.json] [--write PAGE.md]
+    python benchmarks/scaling_model.py --step step.json --data data.json [--processes FILE ...] [--write PAGE.md]
 
 A step of W devices takes as long as its slowest supply:
 
@@ -13,8 +13,9 @@ A step of W devices takes as long as its slowest supply:
 
     step(W) = max(network + max(0, all-reduce - hidden), data)        clips/s = W * clips a step / step(W)
 
-With `--processes` (of benchmarks/processes.py, one thread a process) the measured rates of one and two processes stand
-beside the predicted ones. `--data`, `--processes` and `--write` may be left out.
+With `--processes` (files of benchmarks/processes.py, one thread a process) the measured rates stand beside the
+predicted ones: as many times the rate of one process as there are processes, or cores where those are fewer. `--data`,
+`--processes` and `--write` may be left out.
 """
 
 import argparse
@@ -117,8 +118,8 @@ def limit(devices: int, measured: Measured, cluster: Cluster) -> str:
     return max(parts, key=lambda name: parts[name])
 
 
-def table(measured: Measured, cluster: Cluster, processes: dict[int, float] | None) -> list[str]:
-    """Markdown: a row a number of devices; beside it what was measured with as many processes."""
+def table(measured: Measured, cluster: Cluster) -> list[str]:
+    """Markdown: a row a number of devices."""
     head = ["devices", "clips/s", "of perfect", "limit", *(f"hours, {name}" for name in VIDEOS)]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     alone = clips_per_second(1, measured, cluster)
@@ -127,13 +128,24 @@ def table(measured: Measured, cluster: Cluster, processes: dict[int, float] | No
         hours = [f"{2 * videos * EPOCHS / rate / 3600:,.1f}" for videos in VIDEOS.values()]
         row = [str(devices), f"{rate:,.1f}", f"{rate / devices / alone:.0%}", limit(devices, measured, cluster), *hours]
         lines.append("| " + " | ".join(row) + " |")
-    if processes:
-        lines += ["", "| processes | measured clips/s | predicted | difference |", "| --- | --- | --- | --- |"]
-        for count, rate in sorted(processes.items()):
-            # One process sets the scale: it was measured on its own share of the cores.
-            predicted = processes[min(processes)] / min(processes) * count
-            predicted *= clips_per_second(count, measured, cluster) / (count * alone)
-            lines.append(f"| {count} | {rate:,.1f} | {predicted:,.1f} | {rate / predicted - 1:+.0%} |")
+    return lines
+
+
+def check(runs: list[dict[str, Any]], measured: Measured, cluster: Cluster) -> list[str]:
+    """Markdown: what was measured with several processes of this machine beside what the model says of them."""
+    if not runs:
+        return []
+    head = ["processes", "cores", "clips/s of one", "beside each other", "together", "predicted", "difference"]
+    lines = ["", "| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    alone = clips_per_second(1, measured, cluster)
+    for run in sorted(runs, key=lambda run: run["processes"]):
+        count, cores = run["processes"], run["cores"]
+        one, beside, together = (run[f"clips_per_second {way}"] for way in ("alone", "side by side", "together"))
+        # One process sets the scale: it was measured with its own share of the cores.
+        of_perfect = clips_per_second(count, measured, cluster) / (count * alone)
+        predicted = one * min(count, cores) * of_perfect
+        rates = [f"{rate:,.1f}" for rate in (one, beside, together, predicted)]
+        lines.append(f"| {count} | {cores} | {' | '.join(rates)} | {together / predicted - 1:+.0%} |")
     return lines
 
 
@@ -150,17 +162,12 @@ def write_table(path: Path, lines: list[str]) -> None:
     path.write_text(re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: inside, text, flags=re.DOTALL))
 
 
-def read_processes(document: dict[str, Any]) -> dict[int, float]:
-    """Measured clips per second by number of processes."""
-    return {1: document["clips_per_second_alone"], 2: document["clips_per_second_together"]}
-
-
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--step", type=Path, required=True, help="JSON of `sparsedense bench train`")
     parser.add_argument("--data", type=Path, help="JSON of `sparsedense bench data`")
-    parser.add_argument("--processes", type=Path, help="JSON of benchmarks/processes.py")
+    parser.add_argument("--processes", type=Path, nargs="*", default=[], help="JSON of benchmarks/processes.py")
     parser.add_argument("--write", type=Path, help="document whose table to replace")
     for name, kind in Cluster.__annotations__.items():
         flag, default = f"--{name.replace('_', '-')}", getattr(Cluster, name)
@@ -175,8 +182,8 @@ def main() -> None:
     data = None if arguments.data is None else json.loads(arguments.data.read_text())
     measured = read_measured(json.loads(arguments.step.read_text()), data)
     cluster = Cluster(**{name: getattr(arguments, name) for name in Cluster.__annotations__})
-    processes = None if arguments.processes is None else read_processes(json.loads(arguments.processes.read_text()))
-    lines = table(measured, cluster, processes)
+    runs = [json.loads(path.read_text()) for path in arguments.processes]
+    lines = [*table(measured, cluster), *check(runs, measured, cluster)]
     print("\n".join(lines))
     if arguments.write:
         write_table(arguments.write, lines)

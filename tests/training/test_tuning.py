@@ -6,6 +6,7 @@ import pytest
 
 from sparsedense.config import Experiment, load_experiment
 from sparsedense.training import tuning
+from sparsedense.training.machine import resolve_workers
 from sparsedense.training.tuning import Trial, best_trial, tune, with_settings, write_settings
 from tests.conftest import tiny_experiment
 
@@ -28,7 +29,7 @@ def speed(experiment: Experiment) -> float:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
     if machine.compile != "no":
         raise TimeoutError("no answer within 60 s")
-    return 10 + 5 * (machine.channels_last is True) + machine.num_workers + 0.1 * experiment.pretrain.batch_size
+    return 10 + 5 * (machine.channels_last is True) + resolve_workers(machine) + 0.1 * experiment.pretrain.batch_size
 
 
 def test_the_best_of_each_setting_is_kept_and_failures_are_told(

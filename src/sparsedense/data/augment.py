@@ -180,7 +180,8 @@ def _fill_normal(clip: Tensor, generator: np.random.Generator) -> None:
 @cache
 def _normal_quantiles() -> Tensor:
     """Those of the middles of 2^16 equal shares of probability."""
-    return torch.special.ndtri((torch.arange(2**16, dtype=torch.float64) + 0.5) / 2**16).float()
+    quantiles: Tensor = torch.special.ndtri((torch.arange(2**16, dtype=torch.float64) + 0.5) / 2**16).float()
+    return quantiles
 
 
 def _uniform(generators: Generators, count: int) -> Tensor:

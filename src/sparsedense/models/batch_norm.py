@@ -127,7 +127,7 @@ def _statistics(x: Tensor, groups: int, processes: int, dtype: torch.dtype) -> t
         own = torch.cat([mean, variance, mean.new_tensor([count])])
         parts = [torch.empty_like(own) for _ in range(processes)]
         distributed.all_gather(parts, own)
-        mean_WC, variance_WC, count_W1 = torch.stack(parts).split([channels, channels, 1], dim=1)
+        mean_WC, variance_WC, count_W1 = torch.split(torch.stack(parts), [channels, channels, 1], dim=1)
         mean, variance = _together(mean_WC, variance_WC, count_W1)
         count = int(count_W1.sum())
     return mean.to(dtype), variance.to(dtype), count
@@ -156,7 +156,9 @@ def _linear(out: Tensor, terms: Sequence[tuple[Tensor, Tensor]], constant: Tenso
     factors = [factor.repeat(groups).view(shape) for _, factor in terms]
     constant, in_place = constant.repeat(groups).view(shape), out.dtype == constant.dtype
     rows = max(1, _CHUNK_VALUES * len(out) // out.numel())
-    for chunk, *parts in zip(out.split(rows), *(tensor.split(rows) for tensor, _ in terms), strict=True):
+    for chunk, *parts in zip(
+        *(torch.split(tensor, rows) for tensor in (out, *(term for term, _ in terms))), strict=True
+    ):
         # Half precision is too coarse for what cancels here.
         total = torch.addcmul(constant, parts[0], factors[0], out=chunk if in_place else None)
         for part, factor in zip(parts[1:], factors[1:], strict=True):

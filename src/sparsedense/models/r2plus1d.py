@@ -96,7 +96,7 @@ class SpatialConv(nn.Conv3d):
         out = F.conv2d(
             frames_NCHW, self.weight.squeeze(2), stride=self.stride[1:], padding=tuple(map(int, self.padding[1:]))
         )
-        return out.unflatten(0, (len(x), x.shape[2])).transpose(1, 2)
+        return out.view(len(x), x.shape[2], *out.shape[1:]).transpose(1, 2)
 
 
 class TemporalConv(nn.Conv3d):

@@ -41,7 +41,7 @@ def gather_each(*tensors: Tensor) -> tuple[Tensor, ...]:
     if num_processes() == 1:
         return tensors
     rows_BX = [tensor.reshape(len(tensor), -1).float() for tensor in tensors]
-    parts = gather_rows(torch.cat(rows_BX, dim=1)).split([rows.shape[1] for rows in rows_BX], dim=1)
+    parts = torch.split(gather_rows(torch.cat(rows_BX, dim=1)), [rows.shape[1] for rows in rows_BX], dim=1)
     return tuple(part.reshape(-1, *tensor.shape[1:]) for part, tensor in zip(parts, tensors, strict=True))
 
 
@@ -56,7 +56,7 @@ def means_over_processes(values: Sequence[Tensor]) -> list[Tensor]:
         return list(values)
     total = torch.cat([value.detach().flatten() for value in values])
     distributed.all_reduce(total)
-    parts = (total / num_processes()).split([value.numel() for value in values])
+    parts = torch.split(total / num_processes(), [value.numel() for value in values])
     return [part.view(value.shape) for part, value in zip(parts, values, strict=True)]
 
 
@@ -68,7 +68,7 @@ def share_buffers(module: nn.Module) -> None:
         return
     together = torch.cat([buffer.flatten() for buffer in buffers])
     distributed.broadcast(together, src=0)
-    for buffer, values in zip(buffers, together.split([buffer.numel() for buffer in buffers]), strict=True):
+    for buffer, values in zip(buffers, torch.split(together, [buffer.numel() for buffer in buffers]), strict=True):
         buffer.copy_(values.view(buffer.shape))
 
 

@@ -40,7 +40,7 @@ class CpuSyncBatchNormPlugin(LayerSync):
 def convert_batchnorm(model: nn.Module) -> None:
     """Make every BatchNorm of a model one over all processes, on whatever device it is."""
     if next(model.parameters()).is_cuda:
-        nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     else:
         CpuSyncBatchNormPlugin().apply(model)
 
