@@ -28,10 +28,11 @@ from torch import Tensor
 from footage import footage
 from sparsedense.data.clip_config import ClipConfig
 from sparsedense.detection.scan import DEFAULT_EFFORT
+from sparsedense.export.export_model import export_model
+from sparsedense.export.exported_model import open_model
 from sparsedense.models.encoder import EncoderConfig
 from sparsedense.models.model_file import save_model
 from sparsedense.models.recogniser import build_recogniser
-from sparsedense.prediction.video_recogniser import VideoRecogniser, load_model
 from sparsedense.video.decoder import VideoDecoder
 from sparsedense.video.write import write_video
 
@@ -55,24 +56,19 @@ def write_long(piece: Path, path: Path, *, times: int) -> None:
                 offset += video.duration or 0
 
 
-class TimedRecogniser(VideoRecogniser):
-    """Sums up what its network takes."""
-
-    network_seconds = 0.0
-
-    def quarter_logits(self, clips_BCTHW: Tensor) -> Tensor:
-        """As the recogniser's."""
-        started = time.perf_counter()
-        logits = super().quarter_logits(clips_BCTHW)
-        self.network_seconds += time.perf_counter() - started
-        return logits
-
-
 def measure(model: Path, video: Path, effort: float, stride_frames: float | None) -> None:
     """Detect in this process, and print what it took; the parts go on side by side."""
-    recogniser = load_model(model, device="cpu")
-    recogniser.__class__ = TimedRecogniser
-    assert isinstance(recogniser, TimedRecogniser)
+    recogniser = open_model(model, device="cpu")
+    network_seconds, logits_of = 0.0, recogniser.quarter_logits
+
+    def timed(clips_BCTHW: Tensor) -> Tensor:
+        nonlocal network_seconds
+        begun = time.perf_counter()
+        logits = logits_of(clips_BCTHW)
+        network_seconds += time.perf_counter() - begun
+        return logits
+
+    recogniser.quarter_logits = timed  # type: ignore[method-assign]
     started, processor_started = time.perf_counter(), time.process_time()
     detection = recogniser.detect([video], effort=effort, stride_frames=stride_frames)[0]
     seconds, processor_seconds = time.perf_counter() - started, time.process_time() - processor_started
@@ -86,7 +82,7 @@ def measure(model: Path, video: Path, effort: float, stride_frames: float | None
         "seconds": seconds,
         "times_real_time": detection.counts.duration_seconds / seconds,
         "processor_seconds": processor_seconds,
-        "network_seconds": recogniser.network_seconds,
+        "network_seconds": network_seconds,
         "decoding_alone_seconds": time.perf_counter() - started,
         "frames_in_file": frames,
         "peak_memory_mb": peak_memory_mb,
@@ -133,6 +129,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=112)
     parser.add_argument("--frame", type=lambda text: [int(part) for part in text.split("x")], default=[320, 240])
     parser.add_argument("--fps", type=int, default=25)
+    parser.add_argument("--onnx", action="store_true", help="let ONNX Runtime compute")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--measure", nargs=2, type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -149,6 +146,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model, piece = Path(folder) / "model.safetensors", Path(folder) / "piece.mp4"
         write_model(model, options)
+        if options.onnx:
+            model = export_model(model, model.with_suffix(".onnx")).path
         width, height = options.frame
         write_video(piece, footage(PIECE_SECONDS * options.fps, height, width, seed=0), fps=options.fps, crf=23)
         for minutes in options.minutes:

@@ -104,7 +104,7 @@ def run_fold(out: Path, init: Path, options: argparse.Namespace) -> dict[str, An
 
 def told(segments: Sequence[SegmentAnnotation]) -> str:
     """True segments in words."""
-    return ", ".join(f"{each.label} {each.start_seconds:g}-{each.end_seconds:g} s" for each in segments)
+    return ", ".join(f"{each.label} {each.start_seconds:.1f}-{each.end_seconds:.1f} s" for each in segments)
 
 
 def main() -> None:

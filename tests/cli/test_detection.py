@@ -7,6 +7,7 @@ import torch
 
 from sparsedense.actors.untrimmed import write_annotations
 from sparsedense.cli import main
+from sparsedense.detection.scan import DEFAULT_EFFORT
 from sparsedense.detection.segment_files import read_results_json
 from sparsedense.models.model_file import read_calibration, save_model
 from sparsedense.video.write import write_video
@@ -100,3 +101,11 @@ def test_what_is_missing_is_told(model: str, videos: Path, tmp_path: Path, capsy
     assert "1 video of 1 of the split 'test' missing: 'two'" in capsys.readouterr().err
     assert main([*evaluate, "--split", "train"]) == 1
     assert "no video of the split 'train'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["detect"], ["evaluate", "--task", "detection"]])
+def test_the_default_effort_is_that_of_the_library(command: list[str], capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    told = capsys.readouterr().out.split("--effort EFFORT")[-1]
+    assert f"default: {DEFAULT_EFFORT}" in " ".join(told.split())

@@ -26,7 +26,7 @@ def export(arguments: Sequence[str]) -> None:
         if json:
             print_json(asdict(report) | {"path": str(report.path), "head": report.head and str(report.head)})
             return
-        beside = f" and {report.head.name}, its detection head," if report.head else ""
+        beside = f" and {report.head.name} with its detection head" if report.head else ""
         print(
             f"{report.path}{beside}: {report.format}, {report.size_bytes / 1e6:.1f} MB; logits and features differ "
             f"from the model's by at most {report.difference:.1e} (allowed {MOST_DIFFERENCE:g}), for batches of 1 and "

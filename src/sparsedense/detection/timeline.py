@@ -110,7 +110,7 @@ def _rows(axes: Axes, segments: Sequence[DetectedSegment], labels: Sequence[str]
         colour = _faded(_COLOURS[row % len(_COLOURS)], _FAINTEST + (1 - _FAINTEST) * each.score)
         axes.barh(
             row, each.end_seconds - each.start_seconds, left=each.start_seconds, height=0.62, color=colour,
-            linewidth=0, zorder=2,
+            edgecolor="white", linewidth=1.2, zorder=2,  # so that bars that overlap are told apart
         )  # fmt: skip
     if not labels:
         axes.text(duration_seconds / 2, 0, "nothing was found", ha="center", va="center", color=_MUTED)
