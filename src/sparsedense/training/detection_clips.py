@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sparsedense.data.augment import AugmentConfig, crop_and_resize, random_crop_box
+from sparsedense.data.augment import AugmentConfig, random_crop_box
 from sparsedense.data.clip_config import ClipConfig
+from sparsedense.data.resize import crop_and_resize
 from sparsedense.data.segments import AnnotatedVideo
 from sparsedense.detection.calibration import position_labels
 from sparsedense.video.decoder import VideoDecoder
