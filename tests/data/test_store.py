@@ -70,15 +70,6 @@ def test_read_gives_the_frames_at_the_indices(
     assert samples.numbers_of(clip.permute(1, 2, 3, 0).numpy()) == indices
 
 
-def test_many_frames_are_read_as_few_are(store: FrameStore) -> None:
-    """More than a megabyte, which lies in memory of another kind."""
-    video, indices = store.paths.index("walk/1.mp4"), np.tile(np.arange(30), 6)
-    clip = store.read(video, indices)
-    assert clip.nbytes > 1 << 20
-    assert clip.permute(1, 2, 3, 0).is_contiguous()
-    assert samples.numbers_of(clip.permute(1, 2, 3, 0).numpy()) == indices.tolist()
-
-
 def test_repeated_frames_are_decoded_once(jpeg_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = FrameStore(jpeg_store)
     decode, calls = simplejpeg.decode_jpeg, 0

@@ -9,7 +9,6 @@ Shapes: V clips, T frames, H x W pixels, C = 3 channels.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -24,8 +23,6 @@ from sparsedense.data.resize import cut, needs_antialias, resize_frames
 from sparsedense.data.video_columns import FramePlace
 
 Frame = NDArray[np.uint8]
-_WORTH_HUGE_PAGES = 1 << 20  # bytes; for less, most of a huge page would be left over
-_HUGE_PAGES_FROM = 1 << 22
 
 
 def resize_plainly(window_HWC: NDArray[np.uint8], target_HWC: NDArray[np.uint8]) -> None:
@@ -41,17 +38,6 @@ def resize_plainly(window_HWC: NDArray[np.uint8], target_HWC: NDArray[np.uint8])
         cv2.resize(window_HWC, (width, height), dst=target_HWC, interpolation=cv2.INTER_LINEAR)
     finally:
         cv2.ipp.setUseIPP_NotExact(False)
-
-
-def empty_frames(*shape: int) -> NDArray[np.uint8]:
-    """Memory for uint8 pixels, in huge pages where it is a megabyte or more.
-
-    A fresh page of 4 KB costs up to 2 us, so that a clip in such pages takes a sixth longer to decode. Numpy asks the
-    system for huge pages from 4 MB on; what is asked for beyond the shape is never touched.
-    """
-    num_bytes = math.prod(shape)
-    asked = max(num_bytes, _HUGE_PAGES_FROM) if num_bytes >= _WORTH_HUGE_PAGES else num_bytes
-    return np.empty(asked, dtype=np.uint8)[:num_bytes].reshape(shape)
 
 
 class MappedShard(NamedTuple):
@@ -87,7 +73,7 @@ class StoredVideo:
             ValueError: a frame is damaged.
         """
         self._check(box)
-        frames = empty_frames(len(indices), box.height, box.width, 3)
+        frames = np.empty((len(indices), box.height, box.width, 3), dtype=np.uint8)
         if self._codec == "raw":
             video = self._raw_video()
             for target, index in zip(frames, indices.tolist(), strict=True):
@@ -115,7 +101,7 @@ class StoredVideo:
             self._check(box)
         # Where to put the windows of each clip: into the clip, or beside it, to be resized together.
         large = {
-            clip: empty_frames(clip_length, box.height, box.width, 3)
+            clip: np.empty((clip_length, box.height, box.width, 3), dtype=np.uint8)
             for clip, box in enumerate(boxes)
             if needs_antialias(box.height, box.width, size)
         }

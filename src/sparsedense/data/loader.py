@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from sparsedense.data.augment import AugmentConfig, CropBox, random_crop_box
 from sparsedense.data.clip_config import ClipConfig
-from sparsedense.data.frame_reading import empty_frames
 from sparsedense.data.sampling import ClipViews, FrameIndices, random_views
 from sparsedense.data.store import FrameStore
 
@@ -166,7 +165,7 @@ class TrainingClips(Dataset[ClipBatch]):
 def _empty_clips(*shape_BTHWC: int) -> Tensor:
     """Memory for clips (B, C, T, H, W)."""
     if get_worker_info() is None:
-        clips_BTHWC = torch.from_numpy(empty_frames(*shape_BTHWC))
+        clips_BTHWC = torch.empty(shape_BTHWC, dtype=torch.uint8)
     else:
         # In a worker the shared memory that the batch travels in, as torch's own collation takes it: one copy fewer.
         storage = torch.UntypedStorage._new_shared(math.prod(shape_BTHWC), device="cpu")  # type: ignore[no-untyped-call]
