@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import sys
 import tempfile
 import time
@@ -38,7 +37,7 @@ from sparsedense.data.store import FrameStore
 from sparsedense.models.recogniser import build_recogniser
 from sparsedense.training.clip_streams import batch_share
 from sparsedense.training.machine import (
-    all_cores,
+    available_cores,
     prepare_process,
     resolve_channels_last,
     resolve_precision,
@@ -136,7 +135,6 @@ def take_turns(
     told: Any,
 ) -> None:
     """What each of the processes does; it tells the seconds of each round: alone, beside the others, with them."""
-    os.environ["LOCAL_RANK"] = str(rank)
     prepare_process(experiment.machine)
     opened = FrameStore(store)
     alone = Training(opened, experiment, rank=0, world_size=1)
@@ -211,7 +209,7 @@ def main() -> int:
     result: dict[str, Any] = {
         "recipe": arguments.recipe,
         "processes": arguments.processes,
-        "cores": len(all_cores()),
+        "cores": available_cores(),
         "rounds": rounds,
     }
     for way in ("alone", "side by side", "together"):

@@ -79,7 +79,6 @@ class MachineConfig:
         num_workers: processes that read clips beside each training process; 0 reads in the training process. `auto`
             takes one on a CPU, none where each training process has but one core, and up to eight for a GPU.
         threads: of the network on a CPU; `null` leaves it to PyTorch.
-        pin_processes: on Linux, each of several processes that train on a CPU stays on its share of the cores.
         compile: mode of `torch.compile` for the backbone: `no`, `default`, `reduce-overhead` (CUDA graphs) or
             `max-autotune`. The first step takes minutes.
         fused_optimiser: one kernel for all weights' updates; `auto` takes it but with 16-bit floats that are scaled.
@@ -102,7 +101,6 @@ class MachineConfig:
     channels_last: Literal["auto"] | bool = "auto"
     num_workers: Literal["auto"] | int = "auto"
     threads: int | None = None
-    pin_processes: bool = True
     compile: Literal["no", "default", "reduce-overhead", "max-autotune"] = "no"
     fused_optimiser: Literal["auto"] | bool = "auto"
     checkpoint_activations: bool = False

@@ -6,6 +6,13 @@ from sparsedense.models import batch_norm
 from sparsedense.models.batch_norm import BatchNorm, pixels_of_a_row
 
 
+@pytest.fixture(autouse=True)
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows for small maps too."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(batch_norm, "_LEAST_VALUES", 0)
+
+
 def maps(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
     values = torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 3 + 2
     return values.to(dtype).contiguous(memory_format=torch.channels_last_3d)
@@ -36,12 +43,17 @@ def test_values_gradients_and_statistics_are_pytorchs(
     assert results[0][0].is_contiguous(memory_format=torch.channels_last_3d)
 
 
-def test_rows_hold_few_channels_of_whole_pixels() -> None:
+def test_rows_hold_few_channels_of_whole_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pixels_of_a_row(maps(2, 8, 4, 6, 6)) == 32
     assert pixels_of_a_row(maps(1, 8, 3, 5, 2)) == 2, "30 pixels"
     assert pixels_of_a_row(maps(2, 80, 4, 6, 6)) == 1
     assert pixels_of_a_row(maps(2, 8, 4, 6, 6).contiguous()) == 1
     assert pixels_of_a_row(torch.randn(4, 8)) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 1)
+        assert pixels_of_a_row(maps(2, 8, 4, 6, 6)) == 1
+    monkeypatch.setattr(batch_norm, "_LEAST_VALUES", 2**20)
+    assert pixels_of_a_row(maps(2, 8, 4, 6, 6)) == 1
 
 
 def test_bfloat16_stays_what_it_is() -> None:

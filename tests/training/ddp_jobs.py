@@ -19,7 +19,7 @@ from sparsedense.data.loader import DrawSampler, TrainingClips, training_loader
 from sparsedense.data.store import FrameStore
 from sparsedense.models.recogniser import build_recogniser
 from sparsedense.training.clip_streams import batch_share
-from sparsedense.training.gather import mean_over_processes
+from sparsedense.training.gather import gather_each, mean_over_processes, means_over_processes, share_buffers
 from sparsedense.training.module import SparseDenseModule
 from sparsedense.training.objectives import num_speeds
 from sparsedense.training.plan import Phase, TrainingPlan
@@ -137,6 +137,20 @@ def _loader(experiment: Experiment, store: FrameStore, batch_size: int, rank: in
     return training_loader(dataset, sampler, batch_size=batch_share(batch_size, world_size), num_workers=0)
 
 
+def tell_each_other(rank: int, world_size: int) -> dict[str, Tensor]:
+    """What each process gets of the others' rows, labels, means and buffers."""
+    place = torch.arange(2) * world_size + rank  # of this process's rows in the batch of all
+    rows_BC = (torch.stack([place, 10 * place], dim=1).float()).requires_grad_()
+    rows, labels = gather_each(rows_BC, place)
+    (of_rows,) = torch.autograd.grad((rows * torch.arange(len(rows))[:, None]).sum(), rows_BC)
+    means = means_over_processes([torch.full((2,), float(rank)), torch.tensor(3.0 * rank)])
+    layer = nn.BatchNorm1d(2)
+    layer.running_mean = torch.full((2,), 5.0 + rank)
+    share_buffers(layer)
+    named = {"rows": rows.detach(), "labels": labels, "of_rows": of_rows, "running_mean": layer.running_mean}
+    return named | {f"mean {number}": mean for number, mean in enumerate(means)}
+
+
 def train_all_cases(rank: int, store: str, folder: str) -> None:
     """All cases with 3 processes, then with the first 2 of them, then with the first alone."""
     torch.set_num_threads(1)
@@ -147,7 +161,8 @@ def train_all_cases(rank: int, store: str, folder: str) -> None:
         if world_size > 1:
             meeting = f"file://{folder}/meeting-{world_size}"
             distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world_size)
-        results = {case: train_case(case, opened, rank, world_size) for case in CASES}
+        results: dict[str, Any] = {case: train_case(case, opened, rank, world_size) for case in CASES}
+        results["messages"] = tell_each_other(rank, world_size)
         torch.save(results, Path(folder) / f"{world_size}-{rank}.pt")
         if world_size > 1:
             distributed.destroy_process_group()

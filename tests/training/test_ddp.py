@@ -50,6 +50,22 @@ def distance(changes: dict[str, Tensor], others: dict[str, Tensor], names: list[
     return float((one - other).norm() / one.norm().clamp_min(1e-12))
 
 
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_processes_tell_each_other_rows_means_and_buffers(
+    trained: dict[tuple[int, int], dict[str, Any]], world_size: int
+) -> None:
+    for rank in range(world_size):
+        told = trained[world_size, rank]["messages"]
+        places = torch.arange(2 * world_size)
+        assert torch.equal(told["rows"], torch.stack([places, 10 * places], dim=1).float()), "in the order of the draws"
+        assert torch.equal(told["labels"].long(), places)
+        own = (torch.arange(2) * world_size + rank).float()
+        assert torch.equal(told["of_rows"], world_size * own[:, None].expand(2, 2)), "the sum over the processes"
+        assert torch.equal(told["running_mean"], torch.full((2,), 5.0)), "the first process's"
+        assert torch.equal(told["mean 0"], torch.full((2,), (world_size - 1) / 2))
+        assert torch.equal(told["mean 1"], torch.tensor(3 * (world_size - 1) / 2))
+
+
 @pytest.mark.parametrize("case", list(CASES))
 def test_all_processes_end_with_equal_weights(trained: dict[tuple[int, int], dict[str, Any]], case: str) -> None:
     for world_size in (2, 3):

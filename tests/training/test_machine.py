@@ -14,7 +14,6 @@ from sparsedense.training import machine
 from sparsedense.training.machine import (
     cpu_gains_by_bfloat16,
     describe_environment,
-    prepare_process,
     resolve_channels_last,
     resolve_fused_optimiser,
     resolve_precision,
@@ -148,34 +147,10 @@ def test_a_torch_without_the_public_function_is_asked_the_old_way(
 def test_clips_are_read_beside_the_network_where_there_is_a_core_for_it(
     monkeypatch: pytest.MonkeyPatch, cores: int, devices: int, workers: int
 ) -> None:
-    monkeypatch.setattr(machine, "all_cores", lambda: list(range(cores)))
+    monkeypatch.setattr(machine, "available_cores", lambda: cores)
     monkeypatch.setattr(machine, "current_launch", lambda: None)
     assert resolve_workers(MachineConfig(accelerator="cpu", devices=devices)) == workers
     assert resolve_workers(MachineConfig(accelerator="cpu", devices=devices, num_workers=3)) == 3
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux pins processes")
-def test_processes_of_a_machine_keep_to_their_shares_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    pinned: list[list[int]] = []
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 1, 2, 5, 8})
-    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: pinned.append(cores))
-    monkeypatch.delenv("SPARSEDENSE_CORES", raising=False)
-    monkeypatch.setattr(machine, "current_launch", lambda: None)
-    prepare_process(MachineConfig(accelerator="cpu", keep_freed_memory=False))
-    prepare_process(MachineConfig(accelerator="cpu", keep_freed_memory=False, devices=2, pin_processes=False))
-    prepare_process(MachineConfig(accelerator="cpu", keep_freed_memory=False, devices=6))
-    assert not pinned, "alone, told not to, or more processes than cores"
-    for rank in ("0", "1"):
-        monkeypatch.setenv("LOCAL_RANK", rank)
-        prepare_process(MachineConfig(accelerator="cpu", keep_freed_memory=False, devices=2))
-        # As for a child of the first process, which is pinned already.
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 2})
-    assert pinned == [[1, 2], [3, 5]]
-    assert resolve_workers(MachineConfig(accelerator="cpu", devices=2)) == 1
-    monkeypatch.setattr(machine, "current_launch", lambda: Launch("srun", 0, 2, 1, None, False))
-    prepare_process(MachineConfig(accelerator="cpu", keep_freed_memory=False))
-    assert len(pinned) == 2, "SLURM has dealt the cores out"
-    os.environ.pop("SPARSEDENSE_CORES")
 
 
 def test_a_gpu_is_fed_by_more_workers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +159,7 @@ def test_a_gpu_is_fed_by_more_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     workers = []
     for cores in (2, 8, 64):
-        monkeypatch.setattr(machine, "all_cores", lambda cores=cores: list(range(cores)))
+        monkeypatch.setattr(machine, "available_cores", lambda cores=cores: cores)
         workers.append(resolve_workers(MachineConfig()))
     assert workers == [0, 3, 8]
 

@@ -294,3 +294,10 @@ def test_both_starts_get_the_same_videos_in_the_same_order(
         finetune(squares.path, tmp_path / str(arm), settings, init=init, progress=False)
     assert len(seen[0]) == 12
     assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("schedule", ["paper", "cosine", "constant"])
+def test_a_training_ends_with_every_schedule_of_its_rate(squares_path: Path, tmp_path: Path, schedule: str) -> None:
+    phase = {"epochs": 2, "steps_per_epoch": 1, "rate_schedule": schedule}
+    run = finetune(squares_path, tmp_path / "run", tiny_experiment(finetune=phase), progress=False)
+    assert run.model.is_file()

@@ -8,7 +8,7 @@ import torch
 from sparsedense.config import Experiment
 from sparsedense.data.store import FrameStore
 from sparsedense.evaluation.evaluate import Evaluation, evaluate
-from sparsedense.training.machine import all_cores, resolve_workers
+from sparsedense.training.machine import available_cores, resolve_workers
 from sparsedense.training.run import finetune
 
 FIRST_EPOCH = 1
@@ -78,7 +78,7 @@ def threads_for(parallel_runs: int) -> int | None:
     """
     if parallel_runs == 1:
         return None
-    return max(1, len(all_cores()) // parallel_runs)
+    return max(1, available_cores() // parallel_runs)
 
 
 def without_workers(experiment: Experiment) -> Experiment:

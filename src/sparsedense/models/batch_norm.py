@@ -1,7 +1,7 @@
 """BatchNorm for few channels that lie channels-last on a CPU, and over the batches of several processes.
 
-PyTorch's kernels work along the channels. With 8 or 16 of them a vector is half empty, and the threads' sums of the
-backward pass share cache lines: on two cores that pass over 32 clips of 16x16x20x20 takes four times as long as in the
+PyTorch's kernels work along the channels. With 8 or 16 of them the threads' sums of the backward pass share cache
+lines: of the demo's step on two cores the backward passes of all BatchNorms took 66 ms, 38 on one core and 14 in the
 contiguous layout. Here G neighbouring pixels count as G * C channels, and their statistics are put together afterwards.
 
 Shapes: N values of a channel, C channels, R rows of G pixels each, W processes.
@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 _ROW_VALUES = 256  # of a row of pixels, at most
 _FEW_CHANNELS = 64  # up to which rows pay
+_LEAST_VALUES = 2**20  # of a map; of smaller ones all is in the cache
 _CHUNK_VALUES = 2**18  # 1 MB of float32: what is written is still in the cache when it is changed
 
 
@@ -33,7 +34,9 @@ def pixels_of_a_row(x: Tensor) -> int:
     channels = x.shape[1]
     if (
         x.device.type != "cpu"
+        or torch.get_num_threads() == 1  # one thread shares its lines with nobody
         or channels > _FEW_CHANNELS
+        or x.numel() < _LEAST_VALUES
         or x.ndim != 5
         or x.is_contiguous()
         or not x.is_contiguous(memory_format=torch.channels_last_3d)

@@ -14,7 +14,7 @@ from sparsedense.data.loader import DrawSampler, TrainingClips, training_loader
 from sparsedense.data.low_label import labelled_subset
 from sparsedense.data.published_list import published_subset
 from sparsedense.data.store import FrameStore
-from sparsedense.training.machine import all_cores, resolve_workers
+from sparsedense.training.machine import available_cores, resolve_workers
 from sparsedense.training.plan import Phase, TrainingPlan
 
 
@@ -158,7 +158,7 @@ class ClipStreams(LightningDataModule):
         return evaluation_loader(
             dataset,
             batch_size=2 * batch_share(self.plan.config.batch_size, world_size),
-            num_workers=min(resolve_workers(experiment.machine), len(all_cores())),
+            num_workers=min(resolve_workers(experiment.machine), available_cores()),
             share=EvaluationShare(len(dataset), rank=rank, world_size=world_size),
         )
 

@@ -14,7 +14,6 @@ from sparsedense.config import MachineConfig
 from sparsedense.models.encoder import R2PLUS1D, EncoderConfig
 from sparsedense.processes import current_launch
 
-_CORES = "SPARSEDENSE_CORES"  # all that the run's processes may use, where this one keeps to some of them
 _WORKERS_OF_A_GPU = 8  # at most
 _NARROW = 0.5  # width below which channels-last pays in float32 on a CPU
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
@@ -67,7 +66,6 @@ def prepare_process(config: MachineConfig) -> None:
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    _pin(config)
     if config.keep_freed_memory and sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch reads it at its first allocation
         mallopt = ctypes.CDLL(None).mallopt
@@ -113,34 +111,13 @@ def resolve_workers(config: MachineConfig) -> int:
     """
     if config.num_workers != "auto":
         return config.num_workers
-    cores = len(all_cores()) // resolve_processes(config)[0]
+    cores = available_cores() // resolve_processes(config)[0]
     return min(_WORKERS_OF_A_GPU if uses_cuda(config) else 1, max(0, cores - 1))
 
 
-def all_cores() -> list[int]:
-    """Cores that this machine's processes of the run may use together."""
-    if _CORES in os.environ:
-        return [int(core) for core in os.environ[_CORES].split(",")]
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-
-
-def _pin(config: MachineConfig) -> None:
-    """Keep this process on its share of the cores, where several train on one machine's CPU.
-
-    A process that waits for the others is woken by a thread of its own; on a core where another process computes that
-    thread waits for its turn, 3 ms and more, at every message.
-    """
-    launch = current_launch()
-    bound = launch is not None and launch.launcher == "srun"  # SLURM has dealt the cores out
-    cores, processes = all_cores(), resolve_processes(config)[0]
-    if not config.pin_processes or bound or uses_cuda(config) or not 1 < processes <= len(cores):
-        return
-    if not hasattr(os, "sched_setaffinity"):
-        return
-    # Lightning's processes are children of the first one and would take its share for all there is.
-    os.environ[_CORES] = ",".join(map(str, cores))
-    share, own = len(cores) // processes, int(os.environ.get("LOCAL_RANK", "0"))
-    os.sched_setaffinity(0, cores[own * share : (own + 1) * share])
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _device_count(config: MachineConfig) -> int | None:
@@ -182,7 +159,7 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu_name(),
-        "cores": len(all_cores()),
+        "cores": available_cores(),
         "gpu": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "job": None if launch is None else launch.job,
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),

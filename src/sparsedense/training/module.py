@@ -173,7 +173,9 @@ class SparseDenseModule(LightningModule):
             fused=resolve_fused_optimiser(self.experiment.machine, clips_gradients=config.gradient_clip is not None),
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda epoch: self.plan.rate(epoch) / config.learning_rate
+            # After the last epoch there is no rate, but the scheduler asks for one.
+            optimiser,
+            lambda epoch: self.plan.rate(min(epoch, config.epochs - 1)) / config.learning_rate,
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
 

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from sparsedense.config import Experiment
-from sparsedense.training.machine import all_cores, resolve_workers, uses_cuda
+from sparsedense.training.machine import available_cores, resolve_workers, uses_cuda
 from sparsedense.training.step_timing import time_step
 
 _START_SECONDS = 240.0  # for a process to begin, with compilation
@@ -112,7 +112,7 @@ def with_settings(experiment: Experiment, settings: Mapping[str, Any]) -> Experi
 
 def _stages(experiment: Experiment, store: Path | None, batch_sizes: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
     """Candidates of one setting after the other, those that matter most first."""
-    cuda, cores = uses_cuda(experiment.machine), len(all_cores())
+    cuda, cores = uses_cuda(experiment.machine), available_cores()
     yield [{"channels_last": True}, {"channels_last": False}]
     yield [{"precision": "bf16-mixed"}, {"precision": "32-true"}]
     if not cuda:
