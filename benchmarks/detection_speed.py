@@ -1,7 +1,7 @@
 """How much faster than the video plays `sparsedense detect` is, and whether its memory grows with the video's length.
 
 R(2+1)D-18 with random weights on clips of 16 x 112 x 112 of a training stride of 4 frames, 320 x 240 H.264 at 25
-frames a second, default effort. Random weights are unsure of everything, so the effort is spent to the last clip. Each
+frames a second, default effort. Random weights are unsure of everything, so more effort is spent to the last clip. Each
 length runs in a process of its own, whose peak memory is told. A long video is a short one, its packets written again
 and again, so that it is made in seconds.
 

@@ -22,7 +22,7 @@ def detect(arguments: Sequence[str]) -> int:
     def command(
         model: Path,
         videos: list[str],
-        effort: float = 0.01,
+        effort: float = 0.0,
         method: Literal["auto", "window", "head"] = "auto",
         min_score: float | None = None,
         json: bool = False,
@@ -167,7 +167,7 @@ def evaluate_detection(arguments: Sequence[str]) -> None:
         videos: Path,
         annotations: Path | None = None,
         split: str = "test",
-        effort: float = 0.01,
+        effort: float = 0.0,
         method: Literal["auto", "window", "head"] = "auto",
         stride_frames: float | None = None,
         num_scales: int | None = None,

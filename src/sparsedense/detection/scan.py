@@ -27,7 +27,8 @@ Floats = NDArray[np.float64]
 Score = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 Probabilities = Callable[[Floats, Floats], Floats]
 
-DEFAULT_EFFORT = 0.01
+# The skim alone: on generated videos a little zoom found no more, a tenth of all clips and more did.
+DEFAULT_EFFORT = 0.0
 
 
 @dataclass(frozen=True)

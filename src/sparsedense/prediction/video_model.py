@@ -13,7 +13,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
-from typing import TypedDict, Unpack, overload
+from typing import Unpack, overload
 
 import numpy as np
 import torch
@@ -29,10 +29,9 @@ from sparsedense.prediction.clips import ClipForm
 from sparsedense.prediction.live import live_windows
 from sparsedense.prediction.long_videos import Detection, DetectionOptions, DetectionSettings, LongVideoModel, detect_in
 from sparsedense.prediction.read_ahead import read_ahead
+from sparsedense.prediction.reading_options import Progress, ReadingOptions
 from sparsedense.prediction.sources import VideoLike, VideoList, VideoSource, open_sources
 from sparsedense.video.errors import UnreadableVideoError
-
-Progress = Callable[[int, int], None]
 
 DEFAULT_CLIPS_PER_VIDEO = 3
 _MOST_THREADS = 8
@@ -40,15 +39,6 @@ _MOST_THREADS = 8
 
 class NoClassesError(ValueError):
     """A model that was trained without labels was asked for classes."""
-
-
-class ReadingOptions(TypedDict, total=False):
-    """The keywords of `predict`."""
-
-    clips_per_video: int
-    batch_size: int
-    num_threads: int | None
-    progress: Progress | None
 
 
 class VideoModel(ABC):

@@ -14,7 +14,7 @@ from typing import TypedDict, Unpack
 
 import numpy as np
 
-from sparsedense.prediction.video_model import Progress
+from sparsedense.prediction.reading_options import Progress
 from sparsedense.prediction.video_recogniser import VideoRecogniser, load_model
 from sparsedense.retrieval.fingerprint import feature_fingerprint
 from sparsedense.retrieval.index import Index, Neighbour
