@@ -93,13 +93,13 @@ def test_the_worst_run_decides_and_alignment_goes_first() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=5))
-def test_the_mean_must_be_above_the_random_network(probes: Sequence[tuple[float, float]]) -> None:
-    model, random = (sum(values) / len(probes) for values in zip(*probes, strict=True))
+def test_the_mean_must_be_above_the_untrained_network(probes: Sequence[tuple[float, float]]) -> None:
+    model, untrained = (sum(values) / len(probes) for values in zip(*probes, strict=True))
     for gate in (knn_gate("a", probes), linear_gate("a", probes)):
-        if abs(model - random) > 1e-9:
-            assert gate.status == ("pass" if model > random else "fail")
+        if abs(model - untrained) > 1e-9:
+            assert gate.status == ("pass" if model > untrained else "fail")
     assert knn_gate("a", [(0.2, 0.2)]).status == "fail"
-    assert knn_gate("a", [(0.6, 0.2)]).finding == "60 %, random 20 %: 3.0 times as often"
+    assert knn_gate("a", [(0.6, 0.2)]).finding == "60 %, untrained 20 %: 3.0 times as often"
 
 
 def test_the_gain_needs_five_pairs_and_an_interval_above_zero() -> None:

@@ -40,7 +40,7 @@ def test_the_terminal_shows_what_fails_and_what_to_try() -> None:
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert "gates of ours: 1 pass, 1 fail, 1 not measured" in shown
-    assert "4 fails: nearest neighbours beat random weights: 10 %, random 20 %" in shown
+    assert "4 fails: nearest neighbours beat untrained weights: 10 %, untrained 20 %" in shown
     assert "pretrain longer" in shown
     assert "+20.0 (+10.0 to +30.0)" in shown
 

@@ -9,11 +9,12 @@ import numpy as np
 
 GATE_NAMES = (
     "every loss reaches the encoder", "speed is told by motion", "the pretext beats guessing",
-    "nearest neighbours beat random weights", "a linear probe beats random weights", "fine-tuning beats the baseline",
+    "nearest neighbours beat untrained weights", "a linear probe beats untrained weights",
+    "fine-tuning beats the baseline",
 )  # fmt: skip
 THRESHOLDS = (
     "above 0 for every objective", "real at least 70 %, frozen 50 % ± 5 points, re-encoded within 5 points of real",
-    "loss at most 0.8 of guessing", "above the random network", "above the random network",
+    "loss at most 0.8 of guessing", "above the untrained network", "above the untrained network",
     "95 % interval above 0 over at least 5 pairs",
 )  # fmt: skip
 LOSSES = {"alignment": (1.39, 0.55), "contrast": (2.77, 0.8), "speed": (0.69, 0.2)}

@@ -217,7 +217,7 @@ def _mean(values: list[Any]) -> Any:  # noqa: ANN401 - numbers, or numbers by na
 def _robustness(
     networks: Mapping[str, Recogniser], samples: Samples, num_clips: int, seed: int, num_workers: int, part: Progress
 ) -> dict[str, dict[str, float] | dict[str, list[float]]]:
-    compared = {name: networks[name] for name in (MODEL, UNTRAINED)}  # the others are at chance long before
+    compared = {name: networks[name] for name in (MODEL, UNTRAINED)}  # three more would double the longest part
     gallery = Gallery({name: samples.gallery[name].mean(dim=1) for name in compared}, samples.gallery_labels)
     measured = measure_robustness(
         compared,

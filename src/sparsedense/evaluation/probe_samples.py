@@ -20,7 +20,7 @@ from sparsedense.evaluation.inference import Progress, clip_outputs
 from sparsedense.models.recogniser import Recogniser, build_recogniser
 
 UNTRAINED, RANDOM = "untrained", "random"
-NUM_RANDOM = 3  # one alone is a matter of luck: 11 to 25 % by nearest neighbour on one split of UTD-MHAD
+NUM_RANDOM = 3  # one alone is a matter of luck: 15 to 23 % by nearest neighbour (docs/experiments.md)
 
 
 @dataclass(frozen=True)

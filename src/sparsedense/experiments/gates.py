@@ -27,8 +27,8 @@ NAMES = {
     1: "every loss reaches the encoder",
     2: "speed is told by motion",
     3: "the pretext beats guessing",
-    4: "nearest neighbours beat random weights",
-    5: "a linear probe beats random weights",
+    4: "nearest neighbours beat untrained weights",
+    5: "a linear probe beats untrained weights",
     6: "fine-tuning beats the baseline",
 }
 _ADVICE = {
@@ -129,18 +129,18 @@ def guess_gate(arm: str, runs: Sequence[Metrics]) -> Gate:
 
 
 def knn_gate(arm: str, probes: Sequence[tuple[float, float]]) -> Gate:
-    """Gate 4: the nearest labelled video tells the class more often than with a random network of the same shape.
+    """Gate 4: the nearest labelled video tells the class more often than with an untrained network of the same shape.
 
     Args:
         arm: name of the arm.
-        probes: accuracy of the model and of the random network, one pair a run.
+        probes: accuracy of the model and of the untrained network, one pair a run.
     """
-    return _beats_random(4, arm, probes)
+    return _beats_untrained(4, arm, probes)
 
 
 def linear_gate(arm: str, probes: Sequence[tuple[float, float]]) -> Gate:
     """Gate 5: the same for a linear classifier on frozen features."""
-    return _beats_random(5, arm, probes)
+    return _beats_untrained(5, arm, probes)
 
 
 def difference_gate(arm: str, difference: Mapping[str, float | int] | None, labels: str) -> Gate:
@@ -162,14 +162,14 @@ def difference_gate(arm: str, difference: Mapping[str, float | int] | None, labe
     return _judged(6, arm, float(difference["low"]) > 0, mean, threshold, finding)
 
 
-def _beats_random(number: int, arm: str, probes: Sequence[tuple[float, float]]) -> Gate:
-    threshold = "above the random network"
+def _beats_untrained(number: int, arm: str, probes: Sequence[tuple[float, float]]) -> Gate:
+    threshold = "above the untrained network"
     if not probes:
         return _unmeasured(number, arm, threshold, "no probe of a pretrained encoder")
-    model, random = fmean(pair[0] for pair in probes), fmean(pair[1] for pair in probes)
-    ratio = f"{model / random:.1f} times as often" if random > 0 else "never right"
-    finding = f"{_percent(model)}, random {_percent(random)}: {ratio}"
-    return _judged(number, arm, model > random, model, threshold, finding)
+    model, untrained = fmean(pair[0] for pair in probes), fmean(pair[1] for pair in probes)
+    ratio = f"{model / untrained:.1f} times as often" if untrained > 0 else "never right"
+    finding = f"{_percent(model)}, untrained {_percent(untrained)}: {ratio}"
+    return _judged(number, arm, model > untrained, model, threshold, finding)
 
 
 def _judged(number: int, arm: str, passed: bool, value: float, threshold: str, finding: str) -> Gate:
