@@ -223,3 +223,12 @@ def test_noise_has_a_strength_of_its_own_in_each_clip() -> None:
 def test_without_noise_the_clips_are_the_same_object() -> None:
     still = clips()
     assert add_noise(still, AugmentConfig(), each(0)) is still
+
+
+def test_pixels_keep_their_precision_where_the_network_computes_in_less() -> None:
+    """With bfloat16, neighbouring frames would differ by rounding, and the colour mixing's noise not fit the clip."""
+    config = replace(STRONG, noise=0.1)
+    noisy = add_noise(jitter_colours(clips(), config, each(1)), config, each(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        under_autocast = add_noise(jitter_colours(clips(), config, each(1)), config, each(2))
+    assert torch.equal(under_autocast, noisy)

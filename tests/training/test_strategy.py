@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -71,3 +73,20 @@ def test_every_batchnorm_is_replaced_and_keeps_its_state() -> None:
     assert all(after[name] is before[name] for name in before)
     kinds = {type(layer).__name__ for layer in made.modules() if "BatchNorm" in type(layer).__name__}
     assert kinds == {CpuSyncBatchNorm.__name__}
+
+
+LEAVES_THE_GROUP = """
+import atexit
+from torch import distributed
+from sparsedense.config import MachineConfig
+from sparsedense.training.strategy import trainer_options
+
+atexit.register(lambda: print("in a group:", distributed.is_initialized()))  # runs last
+trainer_options(MachineConfig(accelerator="cpu", precision="32-true", devices=2, strategy="fsdp"), None)
+distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+"""
+
+
+def test_processes_leave_their_group_before_the_interpreter_ends() -> None:
+    done = subprocess.run([sys.executable, "-c", LEAVES_THE_GROUP], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "in a group: False"

@@ -109,11 +109,13 @@ def jitter_colours(clips_BCTHW: Tensor, config: AugmentConfig, generators: Gener
     Returns:
         Clips of the same shape, contiguous.
     """
-    matrix_B33, offset_B3 = _colour_map(config, generators)
-    matrix_B33, offset_B3 = matrix_B33.to(clips_BCTHW.device), offset_B3.to(clips_BCTHW.device)
+    device = clips_BCTHW.device
     # Colour by colour in memory: a product with three rows of many pixels is fast, one with three columns is not.
     planes_BCN = clips_BCTHW.contiguous().flatten(2)
-    changed = torch.baddbmm(offset_B3[:, :, None], matrix_B33, planes_BCN).clamp_(0.0, 1.0)
+    # Never in 16 bits, whatever the network computes in: frames differ by less than the steps of a bfloat16 near 1.
+    with torch.autocast("cpu", enabled=False), torch.autocast(device.type, enabled=False):
+        matrix_B33, offset_B3 = (part.to(device) for part in _colour_map(config, generators))
+        changed = torch.baddbmm(offset_B3[:, :, None], matrix_B33, planes_BCN).clamp_(0.0, 1.0)
     return changed.view(clips_BCTHW.shape)
 
 
