@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.training.ddp_jobs import CASES, STEPS
+from tests.training.ddp_jobs import CASES, IN_BFLOAT16, STEPS
 
 
 @pytest.fixture(scope="module")
@@ -35,19 +35,25 @@ def test_several_processes_have_the_losses_and_the_weights_of_one(
     assert losses[0] != losses[-1]
     for rank in range(world_size):
         other_losses, other_changes = trained[world_size, rank][case]
-        assert torch.allclose(torch.stack(other_losses), torch.stack(losses), rtol=1e-4), rank
         assert other_changes.keys() == changes.keys()
-        parameters = [name for name in changes if "running_" not in name and "num_" not in name]
-        # All together: where rounding moves a value over the kink of a ReLU, single weights differ by a few per cent.
-        assert distance(changes, other_changes, parameters) < 1e-2, rank
-        for name in changes.keys() - set(parameters):
-            assert distance(changes, other_changes, [name]) < 1e-3, (rank, name)
+        if case in IN_BFLOAT16:
+            assert torch.allclose(torch.stack(other_losses), torch.stack(losses), rtol=1e-2), rank
+            # Rounding shows in the gradients of six small clips; the statistics are means of more numbers.
+            statistics = [name for name in changes if "running_" in name]
+            assert distance(changes, other_changes, statistics) < 0.02, rank
+            assert distance(changes, other_changes, [name for name in changes if "running_" not in name]) < 0.5, rank
+            continue
+        assert torch.allclose(torch.stack(other_losses), torch.stack(losses), rtol=1e-6), rank
+        # What hardly changes, such as the bias of a score of which only differences count, has nothing but rounding.
+        apart = {name: float((other_changes[name] - change).norm()) for name, change in changes.items()}
+        allowed = {name: 1e-5 * float(change.norm()) + 1e-9 for name, change in changes.items()}
+        assert not [name for name in changes if apart[name] > allowed[name]], rank
 
 
 def distance(changes: dict[str, Tensor], others: dict[str, Tensor], names: list[str]) -> float:
     """Length of the difference of the changes of some state, as a share of the length of the change."""
     one, other = (torch.cat([change[name].flatten() for name in names]) for change in (changes, others))
-    return float((one - other).norm() / one.norm().clamp_min(1e-12))
+    return float((one - other).norm() / one.norm())
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])

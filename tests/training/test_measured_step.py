@@ -7,6 +7,7 @@ from sparsedense.config import Experiment
 from sparsedense.training.looped_losses import looped_losses
 from sparsedense.training.measured_step import VARIANTS, MeasuredStep, Variant, is_loss_part, synthetic_batch
 from sparsedense.training.objectives import Maps
+from sparsedense.training.outcomes import outcomes_of
 from tests.conftest import tiny_experiment
 
 OBJECTIVES: dict[str, dict[str, Any]] = {
@@ -38,7 +39,8 @@ def test_looped_losses_have_the_values_and_gradients_of_the_batched_ones(kind: s
         if looped:
             losses = looped_losses(maps, made.objective, module.objectives)
         else:
-            losses = {name: objective(maps).loss for name, objective in module.objectives.items()}
+            outcomes = outcomes_of({name: objective(maps) for name, objective in module.objectives.items()})
+            losses = {name: outcome.loss for name, outcome in outcomes.items()}
         gradients = [torch.autograd.grad(loss, (dense, sparse), retain_graph=True) for loss in losses.values()]
         results.append((losses, gradients))
     (ours, our_gradients), (theirs, their_gradients) = results

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,7 +20,8 @@ from sparsedense.objectives_config import (
     SpeedConfig,
 )
 from sparsedense.training.module import SparseDenseModule
-from sparsedense.training.objectives import ContrastObjective, Outcome, build_objectives, num_speeds
+from sparsedense.training.objectives import ContrastObjective, build_objectives, num_speeds
+from sparsedense.training.outcomes import Outcome, outcomes_of
 from sparsedense.training.plan import Phase, TrainingPlan
 from tests.conftest import tiny_experiment
 
@@ -66,10 +67,10 @@ def module_of(experiment: Experiment) -> SparseDenseModule:
     return SparseDenseModule(model, experiment, plan).train()
 
 
-def batch_of(experiment: Experiment, store: FrameStore) -> ClipBatch:
+def batch_of(experiment: Experiment, store: FrameStore, places: Sequence[int] = (0, 5, 9, 13)) -> ClipBatch:
     videos = store.videos(split=["train", "unlabelled"], min_frames=experiment.clips.min_frames)
     dataset = TrainingClips(store, experiment.clips, experiment.augment, seed=0)
-    return dataset.batch([Draw(int(video), 0, place) for place, video in enumerate(videos[[0, 5, 9, 13]])])
+    return dataset.batch([Draw(int(video), 0, place) for place, video in enumerate(videos[list(places)])])
 
 
 @pytest.mark.parametrize("case", list(CASES))
@@ -109,8 +110,8 @@ def test_the_guess_is_the_loss_of_equal_clips(squares: FrameStore, case: str) ->
         for parameter in part.parameters() if part is not None else ():
             parameter.data.zero_()
     batch = batch_of(experiment, squares)
-    maps = made._maps(*made._augmented(batch, with_sparse=True), batch)  # type: ignore[arg-type]
-    outcome = made.objectives[CASES[case][0]](maps)
+    maps = made._maps(made._augmented(batch, with_sparse=True), batch)
+    (outcome,) = outcomes_of({case: made.objectives[CASES[case][0]](maps)}).values()
     assert float(outcome.loss.detach()) == pytest.approx(outcome.guess, rel=1e-4)
 
 
@@ -147,8 +148,8 @@ def test_a_loss_that_does_not_reach_the_encoder_is_told_as_0(squares: FrameStore
     experiment = experiment_of("contrast")
     made = module_of(experiment)
     batch = batch_of(experiment, squares)
-    maps = made._maps(*made._augmented(batch, with_sparse=True), batch)  # type: ignore[arg-type]
-    loss = made.objectives["contrast"](maps).loss
+    maps = made._maps(made._augmented(batch, with_sparse=True), batch)
+    loss = outcomes_of({"contrast": made.objectives["contrast"](maps)})["contrast"].loss
     elsewhere = torch.ones((), requires_grad=True) * 2
     norms = made._gradients({"lost": Outcome(loss.detach()), "elsewhere": Outcome(elsewhere), "told": Outcome(loss)})
     assert float(norms["gradient_lost"]) == float(norms["gradient_elsewhere"]) == 0
@@ -161,7 +162,7 @@ def test_all_dense_clips_of_a_video_are_classified(squares: FrameStore) -> None:
     plan = TrainingPlan(Phase.FINETUNE, experiment.finetune, experiment.objective)
     made = SparseDenseModule(model, experiment, plan)
     maps = torch.randn(4, model.encoder.feature_dim, 2, 1, 1)
-    loss = made._classification(maps, torch.tensor([2, 0]))
+    loss = outcomes_of({"classification": made._classification(maps, torch.tensor([2, 0]))})["classification"].loss
     assert model.classifier is not None
     expected = torch.nn.functional.cross_entropy(model.classifier(maps.mean((2, 3, 4))), torch.tensor([2, 2, 0, 0]))
     assert float(loss.detach()) == pytest.approx(float(expected.detach()))

@@ -17,9 +17,9 @@ def gather_rows(rows_BX: Tensor) -> Tensor:
     """The rows of all processes, `(B * W, ...)`, with gradient; the same rows where alone.
 
     They come in the order of the draws: `DrawSampler` deals them out in turn, so that row i of rank r is row i * W + r
-    of the batch. Every process then computes the same loss of the whole batch. Going back, each gets the sum over the
-    processes of the gradient in its own rows, and DDP's mean over W processes makes of that the gradient of the one
-    loss.
+    of the batch. Every process must then compute the same loss, of nothing but the rows of all. Going back, each gets W
+    times the gradient in its own rows: what the sum over the processes would be, without a message. DDP's mean over
+    the W processes makes of that the gradient of the one loss.
 
     Args:
         rows_BX: the same shape in every process; half precision becomes float32, in which losses are computed.
@@ -32,17 +32,18 @@ def gather_rows(rows_BX: Tensor) -> Tensor:
 
 
 def gather_each(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """`gather_rows` of several tensors with as many rows, in one message each way.
+    """`gather_rows` of several tensors with as many rows, in one message.
 
     Args:
-        tensors: each `(B, ...)`, the same shapes in every process; where there are several, floats come back, as exact
-            as float32 is.
+        tensors: each `(B, ...)`, the same shapes in every process; floats come back, as exact as float32 is.
     """
-    if num_processes() == 1:
+    if num_processes() == 1 or not tensors:
         return tensors
     rows_BX = [tensor.reshape(len(tensor), -1).float() for tensor in tensors]
     parts = torch.split(gather_rows(torch.cat(rows_BX, dim=1)), [rows.shape[1] for rows in rows_BX], dim=1)
-    return tuple(part.reshape(-1, *tensor.shape[1:]) for part, tensor in zip(parts, tensors, strict=True))
+    whole = [part.reshape(-1, *tensor.shape[1:]) for part, tensor in zip(parts, tensors, strict=True)]
+    # What had no gradient, positions or a teacher's keys, has none afterwards.
+    return tuple(part if tensor.requires_grad else part.detach() for part, tensor in zip(whole, tensors, strict=True))
 
 
 def mean_over_processes(value: Tensor) -> Tensor:
@@ -82,6 +83,5 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient_NX: Tensor) -> Tensor:  # noqa: ANN401
-        total_NX = gradient_NX.contiguous().clone()
-        distributed.all_reduce(total_NX)
-        return total_NX[distributed.get_rank() :: distributed.get_world_size()]
+        processes = distributed.get_world_size()
+        return processes * gradient_NX[distributed.get_rank() :: processes]

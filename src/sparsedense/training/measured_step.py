@@ -34,6 +34,7 @@ from sparsedense.training.machine import (
 )
 from sparsedense.training.module import SparseDenseModule
 from sparsedense.training.objectives import Maps, num_speeds
+from sparsedense.training.outcomes import Contribution, Outcome
 from sparsedense.training.plan import Phase, TrainingPlan
 
 Variant = Literal["ours", "plain", "reference"]
@@ -185,7 +186,23 @@ class MeasuredStep:
         if self.module.teacher is not None:
             self.module.teacher.register_forward_hook(ends("teacher"))
         for name, objective in self.module.objectives.items():
-            objective.register_forward_hook(ends(f"loss {name}"))
+            objective.register_forward_hook(self._watched(f"loss {name}"))
+
+    def _watched(self, part: str) -> Callable[[nn.Module, object, Contribution], Contribution]:
+        """A hook that reads the clock when an objective has made its rows, and again when it has made its loss."""
+
+        def contributes(_objective: nn.Module, _inputs: object, made: Contribution) -> Contribution:
+            self._mark(part)
+
+            def outcome(*tensors: Tensor) -> Outcome:
+                self._mark("sum and records")
+                found = made.outcome(*tensors)
+                self._mark(part)
+                return found
+
+            return made._replace(outcome=outcome)
+
+        return contributes
 
     def _forward_and_backward(self, batch: ClipBatch) -> None:
         accumulate = self.experiment.pretrain.accumulate
@@ -203,8 +220,8 @@ class MeasuredStep:
 
     def _reference_loss(self, batch: ClipBatch) -> Tensor:
         module, objective = self.module, self.experiment.objective
-        dense, sparse = module._augmented(batch, with_sparse=True)
-        assert sparse is not None
+        clips = module._augmented(batch, with_sparse=True)
+        dense, sparse = clips[: len(batch["dense"])], clips[len(batch["dense"]) :]
         # A pass for each view: BatchNorm sees one speed at a time.
         encoder = module.model.encoder
         maps = Maps(encoder(dense), encoder(sparse), batch, module.model.speed_head)

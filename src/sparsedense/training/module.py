@@ -23,9 +23,10 @@ from sparsedense.models.encoder import Encoder, pool
 from sparsedense.models.recogniser import Recogniser
 from sparsedense.models.teacher import Teacher
 from sparsedense.training.epoch_means import EpochMeans
-from sparsedense.training.gather import gather_each, means_over_processes, share_buffers
+from sparsedense.training.gather import means_over_processes, share_buffers
 from sparsedense.training.machine import resolve_fused_optimiser
-from sparsedense.training.objectives import ContrastObjective, Maps, Outcome, build_objectives
+from sparsedense.training.objectives import ContrastObjective, Maps, build_objectives
+from sparsedense.training.outcomes import Contribution, Outcome, outcomes_of
 from sparsedense.training.plan import Phase, TrainingPlan
 from sparsedense.training.sharding import is_sharded, shard_encoder, shard_head
 from sparsedense.training.sync_batchnorm import convert_batchnorm
@@ -109,17 +110,18 @@ class SparseDenseModule(LightningModule):
     def training_step(self, batch: ClipBatch, batch_index: int) -> Tensor:
         """Total loss of a batch."""
         weights = self.plan.weights(self.current_epoch)
-        dense, sparse = self._augmented(batch, with_sparse=self.plan.needs_pair(self.current_epoch))
-        outcomes: dict[str, Outcome] = {}
-        if sparse is None:
-            dense_map = self.model.encoder(dense)
+        clips = self._augmented(batch, with_sparse=self.plan.needs_pair(self.current_epoch))
+        told: dict[str, Contribution] = {}
+        if len(clips) == len(batch["dense"]):
+            dense_map = self.model.encoder(clips)
         else:
-            maps = self._maps(dense, sparse, batch)
-            outcomes = {name: objective(maps) for name, objective in self.objectives.items() if weights[name] > 0}
+            maps = self._maps(clips, batch)
+            told = {name: objective(maps) for name, objective in self.objectives.items() if weights[name] > 0}
             dense_map = maps.dense
         self._recent_features.append(pool(dense_map.detach()))
         if weights["classification"] > 0:
-            outcomes["classification"] = Outcome(self._classification(dense_map, batch["label"]))
+            told["classification"] = self._classification(dense_map, batch["label"])
+        outcomes = outcomes_of(told)
         if batch_index == 0 and not is_sharded(self):  # shared out, a loss alone has no gradient in the weights
             self._log_epoch(self._gradients(outcomes), len(batch["label"]))
         total = torch.stack([weights[name] * outcome.loss for name, outcome in outcomes.items()]).sum()
@@ -179,25 +181,33 @@ class SparseDenseModule(LightningModule):
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
 
-    def _augmented(self, batch: ClipBatch, *, with_sparse: bool) -> tuple[Tensor, Tensor | None]:
-        """Float clips of the views; the flip is shared by all clips of a video, the rest is drawn for each."""
+    def _augmented(self, batch: ClipBatch, *, with_sparse: bool) -> Tensor:
+        """Float clips of the views, the dense ones first.
+
+        The flip is shared by all clips of a video, the rest is drawn for each.
+        """
         config = self.experiment.augment
         videos = self._generators(batch)
         flips = random_flips(config.flip_probability, videos)
 
         def view(clips: Tensor, flips_B: Tensor, generators: Generators) -> Tensor:
             changed = add_noise(jitter_colours(to_float(clips), config, generators), config, generators)
-            return flip_clips(changed, flips_B).contiguous(memory_format=self.memory_format)
+            return flip_clips(changed, flips_B)
 
         num_dense = len(batch["dense"]) // len(flips)
         of_dense = [clip for video in videos for clip in video.spawn(num_dense)]
-        dense = view(batch["dense"], flips.repeat_interleave(num_dense), of_dense)
-        return dense, (view(batch["sparse"], flips, videos) if with_sparse else None)
+        count = len(of_dense) + (len(videos) if with_sparse else 0)
+        clips = torch.empty(
+            (count, *batch["dense"].shape[1:]), device=batch["dense"].device, memory_format=self.memory_format
+        )
+        clips[: len(of_dense)] = view(batch["dense"], flips.repeat_interleave(num_dense), of_dense)
+        if with_sparse:
+            clips[len(of_dense) :] = view(batch["sparse"], flips, videos)
+        return clips
 
-    def _maps(self, dense: Tensor, sparse: Tensor, batch: ClipBatch) -> Maps:
+    def _maps(self, clips: Tensor, batch: ClipBatch) -> Maps:
         # One batch for all clips, so that BatchNorm's statistics cannot tell the views apart.
-        clips = torch.cat([dense, sparse])
-        sizes = [len(dense), len(sparse)]
+        sizes = [len(batch["dense"]), len(batch["sparse"])]
         dense_map, sparse_map = self.model.encoder(clips).split(sizes)
         taught = (None, None) if self.teacher is None else self.teacher(clips).split(sizes)
         return Maps(dense_map, sparse_map, batch, self.model.speed_head, *taught)
@@ -222,14 +232,16 @@ class SparseDenseModule(LightningModule):
             )
         return norms
 
-    def _classification(self, dense_map: Tensor, labels: Tensor) -> Tensor:
+    def _classification(self, dense_map: Tensor, labels: Tensor) -> Contribution:
         if self.model.classifier is None:
             raise ValueError("the classification loss has a weight but the model has no classifier")
         # All dense clips of a video have its label: the first of several shows always the same part of the video.
         labels = labels.repeat_interleave(len(dense_map) // len(labels))
         # All processes' clips: how many have a label may differ from one to another.
-        logits, labels = gather_each(self.model.classifier(pool(dense_map)), labels)
-        return cast(Tensor, self.classification_loss(logits, labels.long()))
+        return Contribution(
+            lambda logits, labels: Outcome(self.classification_loss(logits, labels.long())),
+            rows=(self.model.classifier(pool(dense_map)), labels),
+        )
 
     def _metrics(self) -> ClassificationMetrics:
         if self.validation_metrics is None:

@@ -1,7 +1,8 @@
 """The objectives that learn without labels, each with its heads: from the encoder's maps of a batch to a loss.
 
-One mixed batch of all clips goes through the encoder once; every objective looks at the same maps. A new objective is a
-loss in `losses/`, a section in `objectives_config.py`, and a class and a line in `build_objectives` here.
+One mixed batch of all clips goes through the encoder once. Every objective looks at the same maps, says what it makes
+of them, and how its loss follows from what all processes have made (`outcomes.py`). A new objective is a loss in
+`losses/`, a section in `objectives_config.py`, and a class and a line in `build_objectives` here.
 
 Shapes: B videos, D dense clips a video, K temporal positions of a map, C channels, H x W positions.
 """
@@ -9,7 +10,6 @@ Shapes: B videos, D dense clips a video, K temporal positions of a map, C channe
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,15 +28,7 @@ from sparsedense.models.encoder import pool
 from sparsedense.models.heads import MapPredictor, ProjectionHead, SpeedHead
 from sparsedense.models.teacher import Teacher
 from sparsedense.objectives_config import ObjectiveConfig
-from sparsedense.training.gather import gather_each
-
-
-class Outcome(NamedTuple):
-    """What an objective says of a batch: the loss, that of guessing where one is known, and an accuracy."""
-
-    loss: Tensor
-    guess: float | None = None
-    accuracy: Tensor | None = None
+from sparsedense.training.outcomes import Contribution, Outcome
 
 
 @dataclass(frozen=True)
@@ -98,19 +90,25 @@ class SpeedObjective(nn.Module):
         self.kind = config.speed.kind
         self.classify, self.rank = SpeedLoss(), SpeedRankingLoss()
 
-    def forward(self, maps: Maps) -> Outcome:
-        """Loss over all clips of the batch."""
+    def forward(self, maps: Maps) -> Contribution:
+        """Loss over all clips of the batch.
+
+        All processes' clips: how many pairs there are to rank may differ from one to another.
+        """
         if maps.speed_head is None:
             raise ValueError("the speed loss has a weight but the model has no speed head")
         features_BVC = torch.cat([maps.dense_features, maps.sparse_features[:, None]], dim=1)
         outputs_BVS = maps.speed_head(features_BVC)
-        # All processes' clips: how many pairs there are to rank may differ from one to another.
         if self.kind == "ranking":
             indices_BVT = torch.cat([maps.batch["dense_indices"], maps.batch["sparse_indices"][:, None]], dim=1)
             strides_BV = (indices_BVT[..., -1] - indices_BVT[..., 0]).float() / (indices_BVT.shape[2] - 1)
-            scores_BV, strides_BV = gather_each(outputs_BVS.squeeze(2), strides_BV)
-            return Outcome(self.rank(scores_BV, strides_BV), self.rank.guess(), ranking_accuracy(scores_BV, strides_BV))
-        outputs_BVS, dense_speed_BD = gather_each(outputs_BVS, maps.batch["dense_speed"])
+            return Contribution(self._ranking, (outputs_BVS.squeeze(2), strides_BV))
+        return Contribution(self._classification, (outputs_BVS, maps.batch["dense_speed"]))
+
+    def _ranking(self, scores_BV: Tensor, strides_BV: Tensor) -> Outcome:
+        return Outcome(self.rank(scores_BV, strides_BV), self.rank.guess(), ranking_accuracy(scores_BV, strides_BV))
+
+    def _classification(self, outputs_BVS: Tensor, dense_speed_BD: Tensor) -> Outcome:
         dense_speed_BD = dense_speed_BD.long()
         speed_BV = torch.cat([dense_speed_BD, torch.zeros_like(dense_speed_BD[:, :1])], dim=1)
         if self.kind == "binary":
@@ -135,7 +133,7 @@ class ConsistencyObjective(nn.Module):
             latent_temperature=config.consistency.latent_temperature,
         )
 
-    def forward(self, maps: Maps) -> Outcome:
+    def forward(self, maps: Maps) -> Contribution:
         """Loss over all dense clips."""
         copies = maps.num_dense
 
@@ -156,9 +154,10 @@ class ConsistencyObjective(nn.Module):
                 teacher_dense_map_BCKHW=maps.teacher_dense,
                 teacher_sparse_map_BCKHW=spread(maps.teacher_sparse),
             )
-            return Outcome(loss)
+            return Contribution(Outcome, own=(loss,))
         frames_BKCHW, dense_frame_BCHW = centre_frames(maps.batch["sparse"], maps.batch["dense"], sparse.shape[2])
-        return Outcome(self.loss(maps.dense, sparse, dense_frame_BCHW, spread(frames_BKCHW), *positions))
+        loss = self.loss(maps.dense, sparse, dense_frame_BCHW, spread(frames_BKCHW), *positions)
+        return Contribution(Outcome, own=(loss,))
 
 
 class AlignmentObjective(nn.Module):
@@ -173,19 +172,29 @@ class AlignmentObjective(nn.Module):
         self.loss = AlignmentLoss(temperature=alignment.temperature, across_videos=alignment.across_videos)
         self.local_loss = LocalContrastLoss(temperature=alignment.temperature)
 
-    def forward(self, maps: Maps) -> Outcome:
+    def forward(self, maps: Maps) -> Contribution:
         """Loss over all dense clips and slices."""
         dense_BDE, slices_BKE = self.head(maps.dense_features), self.head(maps.slices)
         tensors = (dense_BDE, slices_BKE, maps.dense_positions, maps.interval_positions)
+        # The copies of a place stand side by side: one view of each interval, and another.
+        pairs = (dense_BDE[:, 0::2], dense_BDE[:, 1::2]) if self.local_weight > 0 else ()
         if self.across_videos:
-            tensors = gather_each(*tensors)  # type: ignore[assignment]
-        loss: Tensor = self.loss(*tensors)
-        guess = self.loss.guess(len(tensors[0]), dense_BDE.shape[1], slices_BKE.shape[1])
-        if self.local_weight > 0:
-            # The copies of a place stand side by side: one view of each interval, and another.
-            first_BKE, second_BKE = dense_BDE[:, 0::2], dense_BDE[:, 1::2]
-            loss = loss + self.local_weight * self.local_loss(first_BKE, second_BKE)
-            guess += self.local_weight * self.local_loss.guess(first_BKE.shape[1])
+            return Contribution(self._outcome, rows=tensors, own=pairs)
+        return Contribution(self._outcome, own=(*tensors, *pairs))
+
+    def _outcome(
+        self,
+        dense_BDE: Tensor,
+        slices_BKE: Tensor,
+        dense_positions_BD: Tensor,
+        interval_positions_BK: Tensor,
+        *pairs_BKE: Tensor,
+    ) -> Outcome:
+        loss: Tensor = self.loss(dense_BDE, slices_BKE, dense_positions_BD, interval_positions_BK)
+        guess = self.loss.guess(len(dense_BDE), dense_BDE.shape[1], slices_BKE.shape[1])
+        if pairs_BKE:
+            loss = loss + self.local_weight * self.local_loss(*pairs_BKE)
+            guess += self.local_weight * self.local_loss.guess(pairs_BKE[0].shape[1])
         return Outcome(loss, guess)
 
 
@@ -201,18 +210,23 @@ class ContrastObjective(nn.Module):
         self.queue = KeyQueue(contrast.queue_size, projection.dim) if contrast.queue_size else None
         self.contrast, self.vicreg = InstanceContrastLoss(temperature=contrast.temperature), VICRegLoss()
 
-    def forward(self, maps: Maps) -> Outcome:
+    def forward(self, maps: Maps) -> Contribution:
         """Loss between the dense clip of each video, or the mean of several, and its sparse clip."""
-        dense_BE, sparse_BE = gather_each(self.head(maps.dense_features.mean(dim=1)), self.head(maps.sparse_features))
+        views = self.head(maps.dense_features.mean(dim=1)), self.head(maps.sparse_features)
+        return Contribution(self._outcome, rows=(*views, *self._teacher_keys(maps)))
+
+    def _outcome(self, dense_BE: Tensor, sparse_BE: Tensor, *keys_BE: Tensor) -> Outcome:
         if self.kind == "vicreg":
             return Outcome(self.vicreg(dense_BE, sparse_BE))
-        keys = self._teacher_keys(maps)
+        dense_keys_BE, sparse_keys_BE = keys_BE or (None, None)
         queue_QE = None if self.queue is None else self.queue.keys()
-        loss = self.contrast(dense_BE, sparse_BE, first_keys_BE=keys[0], second_keys_BE=keys[1], queue_QE=queue_QE)
+        loss = self.contrast(
+            dense_BE, sparse_BE, first_keys_BE=dense_keys_BE, second_keys_BE=sparse_keys_BE, queue_QE=queue_QE
+        )
         guess = self.contrast.guess(len(dense_BE), 0 if queue_QE is None else len(queue_QE))
         if self.queue is not None and self.training:
             # After the loss: this batch's positives must not be among its negatives.
-            self.queue.push((sparse_BE if keys[1] is None else keys[1]).detach())
+            self.queue.push((sparse_BE if sparse_keys_BE is None else sparse_keys_BE).detach())
         return Outcome(loss, guess)
 
     def update_teacher(self) -> None:
@@ -220,14 +234,13 @@ class ContrastObjective(nn.Module):
         if self.teacher_head is not None:
             self.teacher_head.update(self.head)
 
-    def _teacher_keys(self, maps: Maps) -> tuple[Tensor | None, Tensor | None]:
+    def _teacher_keys(self, maps: Maps) -> tuple[Tensor, ...]:
         if self.teacher_head is None:
-            return None, None
+            return ()
         assert maps.teacher_dense is not None
         assert maps.teacher_sparse is not None
         dense_BC = pool(maps.teacher_dense).view(len(maps.sparse), maps.num_dense, -1).mean(dim=1)
-        keys_BE, sparse_keys_BE = gather_each(self.teacher_head(dense_BC), self.teacher_head(pool(maps.teacher_sparse)))
-        return keys_BE, sparse_keys_BE
+        return self.teacher_head(dense_BC), self.teacher_head(pool(maps.teacher_sparse))
 
 
 class GeneratorObjective(nn.Module):
@@ -239,11 +252,14 @@ class GeneratorObjective(nn.Module):
         self.predictor = MapPredictor(feature_dim, hidden_channels=hidden, num_positions=num_positions)
         self.loss = GeneratorLoss()
 
-    def forward(self, maps: Maps) -> Outcome:
+    def forward(self, maps: Maps) -> Contribution:
         """Loss between the generated maps and a slow copy's maps of the dense clips."""
         assert maps.teacher_dense is not None
         target_BDCKHW = maps.teacher_dense.view(len(maps.sparse), maps.num_dense, *maps.teacher_dense.shape[1:])
-        return Outcome(self.loss(self.predictor(maps.sparse), target_BDCKHW), self.loss.guess())
+        return Contribution(self._outcome, own=(self.loss(self.predictor(maps.sparse), target_BDCKHW),))
+
+    def _outcome(self, loss: Tensor) -> Outcome:
+        return Outcome(loss, self.loss.guess())
 
 
 def build_objectives(
