@@ -55,18 +55,19 @@ def uninterrupted(phase: str, store: Path, out: Path, values: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
-    ("phase", "deaths", "workers"),
+    ("phase", "deaths", "workers", "precision"),
     [
-        ("pretrain", [3, 4], 0),  # 6 steps an epoch; the first dies after its first checkpoint
-        ("finetune", [2, 3], 1),  # 4 steps an epoch, each followed by a validation
-        ("train", [7], 0),  # 4 or 3 steps an epoch: the pool changes, and so do the losses
+        ("pretrain", [3, 4], 0, "32-true"),  # 6 steps an epoch; the first dies after its first checkpoint
+        ("finetune", [2, 3], 1, "32-true"),  # 4 steps an epoch, each followed by a validation
+        ("train", [7], 0, "32-true"),  # 4 or 3 steps an epoch: the pool changes, and so do the losses
+        ("pretrain", [3], 0, "bf16-mixed"),
     ],
 )
 def test_a_killed_run_equals_the_uninterrupted_one(
-    squares_path: Path, tmp_path: Path, phase: str, deaths: list[int], workers: int
+    squares_path: Path, tmp_path: Path, phase: str, deaths: list[int], workers: int, precision: str
 ) -> None:
     values = everything()
-    values["machine"]["num_workers"] = workers
+    values["machine"] |= {"num_workers": workers, "precision": precision}
     whole = uninterrupted(phase, squares_path, tmp_path / "whole", values)
     codes = train_with_kills(phase, squares_path, tmp_path / "killed", values, deaths)
     assert codes == [-signal.SIGKILL] * len(deaths) + [0]

@@ -6,6 +6,8 @@ Shapes: B clips, C features or channels, K temporal positions of a map, H x W sp
 import torch
 from torch import nn
 
+from sparsedense.models.convolution import Conv3d
+
 
 class ClassifierHead(nn.Module):
     """Linear classifier of actions.
@@ -115,7 +117,7 @@ class MapPredictor(nn.Module):
             raise ValueError(f"{sizes} must be at least 1")
         self.num_positions = num_positions
         self.layers = nn.Sequential(
-            nn.Conv3d(channels, hidden, kernel_size=3, padding=1, bias=False),
+            Conv3d(channels, hidden, kernel_size=3, padding=1, bias=False),
             nn.BatchNorm3d(hidden),
             nn.ReLU(inplace=True),
             nn.Conv3d(hidden, channels * num_positions, kernel_size=1),

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from sparsedense.models.activation_checkpoints import run_block
 from sparsedense.models.batch_norm import BatchNorm
+from sparsedense.models.convolution import Conv3d, pad_small_map
 
 BLOCKS_PER_STAGE = {10: 1, 18: 2}  # depth = stem (2 convolutions) + 4 stages * blocks * 2: 10 and 18
 STAGE_CHANNELS = (64, 128, 256, 512)
@@ -81,7 +82,7 @@ class R2Plus1D(nn.Module):
         self.load_state_dict({name: value for name, value in state.items() if not name.startswith("fc.")})
 
 
-class SpatialConv(nn.Conv3d):
+class SpatialConv(Conv3d):
     """A 1xkxk convolution, computed in the channels-last layout as a kxk one of every frame: the same sums.
 
     There the frames of all clips are one batch of pictures without a copy, and the kernels for two dimensions are the
@@ -92,14 +93,13 @@ class SpatialConv(nn.Conv3d):
         """Map `(B, out_channels, T, H', W')`."""
         if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last_3d):
             return super().forward(x)
-        frames_NCHW = x.transpose(1, 2).flatten(0, 1)
-        out = F.conv2d(
-            frames_NCHW, self.weight.squeeze(2), stride=self.stride[1:], padding=tuple(map(int, self.padding[1:]))
-        )
+        kernel, padding = self.kernel_size[1:], [int(side) for side in self.padding[1:]]
+        frames_NCHW, padding = pad_small_map(x.transpose(1, 2).flatten(0, 1), kernel, padding)
+        out = F.conv2d(frames_NCHW, self.weight.squeeze(2), stride=self.stride[1:], padding=padding)
         return out.view(len(x), x.shape[2], *out.shape[1:]).transpose(1, 2)
 
 
-class TemporalConv(nn.Conv3d):
+class TemporalConv(Conv3d):
     """A 3x1x1 convolution, computed as a 3x1 one over (time, all places of a frame): the same sums.
 
     Merging height and width needs no copy in either memory layout, and the kernels for two dimensions are the better

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sparsedense.models.activation_checkpoints import run_block
+from sparsedense.models.convolution import guard_convolutions
 
 _KINETICS = ((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))
 _HEADS = ("fc", "avgpool", "classifier", "head")  # what comes behind the map
@@ -65,6 +66,7 @@ class TorchvisionBackbone(nn.Module):
             _replace_first_convolution(self.net, in_channels)
         if name == "r3d_18" and last_stage_temporal_stride == 1:
             _keep_time_in_last_stage(self.net)
+        guard_convolutions(self.net)
         self.name, self.feature_dim = name, TORCHVISION_BACKBONES[name].feature_dim
         self.checkpoint_activations = False
 
