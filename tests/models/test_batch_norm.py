@@ -10,7 +10,8 @@ from sparsedense.models.batch_norm import BatchNorm, pixels_of_a_row
 def two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows for small maps too."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(batch_norm, "_LEAST_VALUES", 0)
+    for name in ("_LEAST_VALUES", "_LEAST_IN_HALF"):
+        monkeypatch.setattr(batch_norm, name, 0)
 
 
 def maps(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -52,12 +53,16 @@ def test_rows_hold_few_channels_of_whole_pixels(monkeypatch: pytest.MonkeyPatch)
     with monkeypatch.context() as patch:
         patch.setattr(torch, "get_num_threads", lambda: 1)
         assert pixels_of_a_row(maps(2, 8, 4, 6, 6)) == 1
+        assert pixels_of_a_row(maps(2, 8, 4, 6, 6, dtype=torch.bfloat16)) == 32
+    assert pixels_of_a_row(maps(2, 32, 4, 6, 6)) == 8
+    assert pixels_of_a_row(maps(2, 32, 4, 6, 6, dtype=torch.bfloat16)) == 1
     monkeypatch.setattr(batch_norm, "_LEAST_VALUES", 2**20)
     assert pixels_of_a_row(maps(2, 8, 4, 6, 6)) == 1
 
 
 def test_bfloat16_stays_what_it_is() -> None:
     x = maps(2, 8, 4, 6, 6, dtype=torch.bfloat16).requires_grad_()
+    assert pixels_of_a_row(x) > 1, "else both are PyTorch's"
     ours, theirs = BatchNorm(8), nn.BatchNorm3d(8)
     results = []
     for layer in (ours, theirs):

@@ -15,9 +15,9 @@ from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 _ROW_VALUES = 256  # of a row of pixels, at most
-_FEW_CHANNELS = 64  # up to which rows pay
-_LEAST_VALUES = 2**20  # of a map; of smaller ones all is in the cache
-_CHUNK_VALUES = 2**18  # 1 MB of float32: what is written is still in the cache when it is changed
+_FEW_CHANNELS, _FEW_IN_HALF = 64, 16  # up to which rows pay, in float32 and in 16 bits
+_LEAST_VALUES, _LEAST_IN_HALF = 2**20, 2**19  # of a map; of smaller ones all is in the cache
+_CHUNK_VALUES = 2**19  # 2 MB of float32: what is written is still in the cache when it is changed
 
 
 class BatchNorm(nn.BatchNorm3d):
@@ -31,12 +31,12 @@ class BatchNorm(nn.BatchNorm3d):
 
 def pixels_of_a_row(x: Tensor) -> int:
     """Number G of neighbouring pixels whose channels are taken as one row; 1 where that does not help."""
-    channels = x.shape[1]
+    channels, half = x.shape[1], x.dtype in (torch.bfloat16, torch.float16)
     if (
         x.device.type != "cpu"
-        or torch.get_num_threads() == 1  # one thread shares its lines with nobody
-        or channels > _FEW_CHANNELS
-        or x.numel() < _LEAST_VALUES
+        or (torch.get_num_threads() == 1 and not half)  # one thread shares its lines with nobody
+        or channels > (_FEW_IN_HALF if half else _FEW_CHANNELS)
+        or x.numel() < (_LEAST_IN_HALF if half else _LEAST_VALUES)
         or x.ndim != 5
         or x.is_contiguous()
         or not x.is_contiguous(memory_format=torch.channels_last_3d)
@@ -87,10 +87,11 @@ class _Normalise(torch.autograd.Function):
         running_var.lerp_(variance * (total / (total - 1)), momentum)
         ctx.save_for_backward(x, weight, mean, variance)
         ctx.total, ctx.eps, ctx.groups, ctx.processes = total, eps, groups, processes
-        scale = weight * (variance + eps).rsqrt()
         # A tensor of its own, not a view of one: the layers behind change it in place.
         out = torch.empty_like(x, memory_format=_layout(x))
-        _linear(_rows(out, groups), [(_rows(x, groups), scale)], bias - scale * mean, groups)
+        told = [value.repeat(groups) for value in (weight, bias, mean, variance)]
+        written = _rows(out, groups), mean.new_empty(0), mean.new_empty(0)
+        torch.native_batch_norm(_rows(x, groups), told[0], told[1], told[2], told[3], False, 0.0, eps, out=written)
         return out
 
     @staticmethod
@@ -163,8 +164,9 @@ def _linear(out: Tensor, terms: Sequence[tuple[Tensor, Tensor]], constant: Tenso
         *(torch.split(tensor, rows) for tensor in (out, *(term for term, _ in terms))), strict=True
     ):
         # Half precision is too coarse for what cancels here.
-        total = torch.addcmul(constant, parts[0], factors[0], out=chunk if in_place else None)
-        for part, factor in zip(parts[1:], factors[1:], strict=True):
+        exact = [part if in_place else part.to(constant.dtype) for part in parts]
+        total = torch.addcmul(constant, exact[0], factors[0], out=chunk if in_place else exact[0])
+        for part, factor in zip(exact[1:], factors[1:], strict=True):
             total.addcmul_(part, factor)
         if not in_place:
             chunk.copy_(total)
