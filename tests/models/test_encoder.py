@@ -31,10 +31,16 @@ def test_normalisation_is_torchvisions() -> None:
     torch.testing.assert_close(small("rgb").network_input(clips), expected)
 
 
-def test_residual_is_the_next_frame_minus_this_one_over_the_deviation() -> None:
-    clips = torch.rand(2, 3, 5, 4, 4)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("with_gradient", [False, True])
+def test_residual_is_the_next_frame_minus_this_one_over_the_deviation(
+    layout: torch.memory_format, with_gradient: bool
+) -> None:
+    clips = torch.rand(2, 3, 5, 4, 6).contiguous(memory_format=layout).requires_grad_(with_gradient)
     seen = small("residual").network_input(clips)
     assert seen.shape == clips.shape
+    assert seen.is_contiguous(memory_format=layout)
+    assert seen.requires_grad == with_gradient
     std = torch.tensor(KINETICS_STD).view(1, 3, 1, 1)
     for t, (this, following) in enumerate([(0, 1), (1, 2), (2, 3), (3, 4), (3, 4)]):
         torch.testing.assert_close(seen[:, :, t], (clips[:, :, following] - clips[:, :, this]) / std)

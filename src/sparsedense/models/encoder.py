@@ -109,11 +109,20 @@ class Encoder(nn.Module):
         if clips_BCTHW.ndim != 5 or clips_BCTHW.shape[1] != 3:
             raise ValueError(f"clips must have shape (B, 3, T, H, W), got {tuple(clips_BCTHW.shape)}")
         if self.config.input == "rgb":
-            return (clips_BCTHW - self.pixel_mean).div_(self.pixel_std)
-        residual = frame_differences(clips_BCTHW).div_(self.pixel_std)  # the mean cancels
+            return self._by_deviation(clips_BCTHW - self.pixel_mean)
+        residual = self._by_deviation(frame_differences(clips_BCTHW))  # the mean cancels
         if self.config.input == "residual":
             return residual
-        return torch.cat([(clips_BCTHW - self.pixel_mean).div_(self.pixel_std), residual], dim=1)
+        return torch.cat([self._by_deviation(clips_BCTHW - self.pixel_mean), residual], dim=1)
+
+    def _by_deviation(self, frames_BCTHW: torch.Tensor) -> torch.Tensor:
+        """Frames over the deviation of their channel, in place."""
+        if not frames_BCTHW.is_contiguous(memory_format=torch.channels_last_3d):
+            return frames_BCTHW.div_(self.pixel_std)
+        # A line of pixels at a time: of three channels alone the kernel's loop is too short.
+        width = frames_BCTHW.shape[-1]
+        frames_BCTHW.permute(0, 2, 3, 4, 1).flatten(3).div_(self.pixel_std.flatten().repeat(width))
+        return frames_BCTHW
 
 
 def _build_backbone(config: EncoderConfig) -> R2Plus1D | TorchvisionBackbone:
@@ -137,8 +146,13 @@ def frame_differences(clips_BCTHW: torch.Tensor) -> torch.Tensor:
     """
     if clips_BCTHW.shape[2] < 2:
         raise ValueError("frame differences need clips of at least 2 frames, got 1; use input='rgb' for single frames")
-    differences = clips_BCTHW.diff(dim=2)
-    return torch.cat([differences, differences[:, :, -1:]], dim=2)
+    if clips_BCTHW.requires_grad or torch.compiler.is_compiling():
+        differences = clips_BCTHW.diff(dim=2)
+        return torch.cat([differences, differences[:, :, -1:]], dim=2)
+    differences = torch.empty_like(clips_BCTHW)  # where they are written at once, without a copy
+    torch.sub(clips_BCTHW[:, :, 1:], clips_BCTHW[:, :, :-1], out=differences[:, :, :-1])
+    differences[:, :, -1] = differences[:, :, -2]
+    return differences
 
 
 def pool(map_BCKHW: torch.Tensor) -> torch.Tensor:
