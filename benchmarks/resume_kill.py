@@ -1,6 +1,7 @@
 """Whether trainings that are killed again and again, and go on, end as the uninterrupted ones: bit by bit.
 
-    python benchmarks/resume_kill.py [--kills 5] [--phases pretrain,finetune,train] [--workers 1] [--json OUT]
+    python benchmarks/resume_kill.py [--kills 5] [--phases pretrain,finetune,train] [--workers 1]
+                                     [--precision auto] [--json OUT]
     python benchmarks/resume_kill.py --kills 1 --phases finetune                       # to try it
 
 For each phase the real command runs once from start to end. Then it runs again, gets `kill -9` at a random step, goes
@@ -37,15 +38,15 @@ STEPS = 8
 SETTINGS = [
     "--recipe=sparsedense+small", "--model.width=0.0625", "--model.depth=10", "--clips.size=24",
     "--objective.dropout=0.3", "--objective.contrast.queue_size=32", "--objective.contrast.use_teacher=true",
-    "--machine.accelerator=cpu", "--machine.precision=32-true", "--machine.checkpoint_steps=3",
+    "--machine.accelerator=cpu", "--machine.checkpoint_steps=3",
 ]  # fmt: skip
 
 
-def command(phase: str, store: Path, out: Path, workers: int) -> list[str]:
+def command(phase: str, store: Path, out: Path, machine: list[str]) -> list[str]:
     """The command line of a training; it goes on where there is a checkpoint."""
     main = "import sys; from sparsedense.cli import main; sys.exit(main(sys.argv[1:]))"
     own = [f"--{phase}.epochs={EPOCHS[phase]}", f"--{phase}.batch_size=6", f"--{phase}.steps_per_epoch={STEPS}"]
-    told = ["--out", str(out), *SETTINGS, *own, f"--machine.num_workers={workers}", "--resume=auto"]
+    told = ["--out", str(out), *SETTINGS, *own, *machine, "--resume=auto"]
     return [sys.executable, "-c", main, phase, str(store), *told]
 
 
@@ -80,14 +81,14 @@ def same_weights(one: Path, other: Path) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def measure(phase: str, root: Path, kills: int, workers: int, rng: np.random.Generator) -> dict[str, Any]:
+def measure(phase: str, root: Path, kills: int, machine: list[str], rng: np.random.Generator) -> dict[str, Any]:
     """Uninterrupted, then killed."""
     store, whole, killed = root / "store", root / phase / "whole", root / phase / "killed"
     started = time.perf_counter()
-    subprocess.run(command(phase, store, whole, workers), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command(phase, store, whole, machine), check=True, stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - started
     steps = newest_step(whole)
-    call = command(phase, store, killed, workers)
+    call = command(phase, store, killed, machine)
     wanted = sorted(rng.integers(1, steps - STEPS, kills).tolist())
     reached = [kill_after(call, killed, step, rng) for step in wanted]
     subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
@@ -107,16 +108,18 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--phases", default=",".join(EPOCHS))
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    machine = [f"--machine.num_workers={arguments.workers}", f"--machine.precision={arguments.precision}"]
     rng, results, passed = np.random.default_rng(arguments.seed), dict[str, Any](), True
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         make_actors(root / "actors", train_per_class=4, val_per_class=1, test_per_class=0, unlabelled=10, workers=2)
         prepare(root / "actors", root / "store", short_side=32)
         for phase in arguments.phases.split(","):
-            found = measure(phase, root, arguments.kills, arguments.workers, rng)
+            found = measure(phase, root, arguments.kills, machine, rng)
             killed = -1 not in found["newest checkpoint at each kill"]
             passed &= killed and found["same weights"] and found["same metrics"]
             results[phase] = found

@@ -65,7 +65,7 @@ def measure(store: Path, out: Path, *, steps: int, epochs: int, checkpoint_steps
         clips={"size": 16, "length": 8, "min_dense_stride_frames": 1.0},
         objective={"contrast": {"queue_size": 256, "use_teacher": True}},
         pretrain={"epochs": epochs, "steps_per_epoch": steps // epochs, "batch_size": 4},
-        machine={"accelerator": "cpu", "num_workers": 0, "checkpoint_steps": checkpoint_steps, "precision": "32-true"},
+        machine={"accelerator": "cpu", "num_workers": 0, "checkpoint_steps": checkpoint_steps},
     )
     training_run._watching = with_memory
     training_run.pretrain(store, out, experiment, progress=False)
