@@ -56,9 +56,9 @@ def write_long(piece: Path, path: Path, *, times: int) -> None:
                 offset += video.duration or 0
 
 
-def measure(model: Path, video: Path, effort: float, stride_frames: float | None) -> None:
+def measure(model: Path, video: Path, options: argparse.Namespace) -> None:
     """Detect in this process, and print what it took; the parts go on side by side."""
-    recogniser = open_model(model, device="cpu")
+    recogniser = open_model(model, device="cpu", precision=options.precision)
     network_seconds, logits_of = 0.0, recogniser.quarter_logits
 
     def timed(clips_BCTHW: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def measure(model: Path, video: Path, effort: float, stride_frames: float | None
 
     recogniser.quarter_logits = timed  # type: ignore[method-assign]
     started, processor_started = time.perf_counter(), time.process_time()
-    detection = recogniser.detect([video], effort=effort, stride_frames=stride_frames)[0]
+    detection = recogniser.detect([video], effort=options.effort, stride_frames=options.stride_frames)[0]
     seconds, processor_seconds = time.perf_counter() - started, time.process_time() - processor_started
     if detection.error is not None:
         raise SystemExit(f"{video}: {detection.error}")
@@ -129,6 +129,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=112)
     parser.add_argument("--frame", type=lambda text: [int(part) for part in text.split("x")], default=[320, 240])
     parser.add_argument("--fps", type=int, default=25)
+    parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
     parser.add_argument("--onnx", action="store_true", help="let ONNX Runtime compute")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--measure", nargs=2, type=Path, help=argparse.SUPPRESS)
@@ -140,7 +141,7 @@ def main() -> None:
     options = parse_arguments()
     if options.measure:
         model, video = options.measure
-        measure(model, video, options.effort, options.stride_frames)
+        measure(model, video, options)
         return
     results = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -40,7 +40,7 @@ from sparsedense.models.encoder import EncoderConfig
 from sparsedense.models.model_file import load_model as read_recogniser
 from sparsedense.models.model_file import save_model
 from sparsedense.models.recogniser import build_recogniser
-from sparsedense.prediction.video_recogniser import VideoRecogniser, load_model
+from sparsedense.prediction.video_recogniser import load_model
 
 REFERENCE = "eager float32"
 CALIBRATION_CLIPS = 8
@@ -127,7 +127,7 @@ def int8_file(onnx_path: Path, kind: str, calibration_clips: Tensor) -> Path:
     return out
 
 
-def eager_ways(model: VideoRecogniser, path: Path) -> dict[str, Callable[[], Way]]:
+def eager_ways(path: Path) -> dict[str, Callable[[], Way]]:
     """What PyTorch does by itself; each is made when it is asked for."""
     layout = torch.channels_last_3d
 
@@ -143,7 +143,8 @@ def eager_ways(model: VideoRecogniser, path: Path) -> dict[str, Callable[[], Way
 
     return {
         REFERENCE: lambda: read_recogniser(path).eval(),
-        "folded, as predict does": lambda: model.logits,
+        "folded float32": lambda: load_model(path, device="cpu", precision="float32").logits,
+        "folded bfloat16": lambda: load_model(path, device="cpu", precision="bfloat16").logits,
         "channels_last_3d": lambda: channels_last(torch.float32),
         "compiled": lambda: torch.compile(read_recogniser(path).eval()),
         "bf16, channels_last_3d": lambda: channels_last(torch.bfloat16),
@@ -262,7 +263,7 @@ def main() -> None:
         noise = torch.rand(CALIBRATION_CLIPS, 3, clips.length, clips.size, clips.size)
         store = None if arguments.store is None else FrameStore(arguments.store)
         calibration = noise if store is None else store_clips(store, "train", clips, CALIBRATION_CLIPS)[0]
-        makers = eager_ways(model, path) | exported_ways(folder, path, arguments.threads, calibration)
+        makers = eager_ways(path) | exported_ways(folder, path, arguments.threads, calibration)
         makers = {name: make for name, make in makers.items() if name not in arguments.without}
         batch = calibration[torch.arange(arguments.batch) % len(calibration)]
         ways = made_ways(makers, batch, results)

@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 # Tiny networks gain nothing from threads, and on a busy machine threads that wait for each other cost 20 times as much.
 torch.set_num_threads(1)
 
+
+@pytest.fixture(scope="session", autouse=True)
+def _answers_in_float32() -> Iterator[None]:
+    """What a model answers if nothing is told is the same on every machine; tests of bfloat16 ask for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sparsedense.models.precision.cpu_gains_by_bfloat16", lambda: False)
+        yield
+
+
 # In the order of the class ids, so that the class is the brightest colour channel.
 MOTIONS = {"diagonal": (1, 1), "down": (0, 1), "right": (1, 0)}
 HEIGHT, WIDTH, SIDE = 40, 48, 10

@@ -7,6 +7,7 @@ from starlette.testclient import TestClient
 
 from sparsedense.app.server import AppSettings, create_app, serve
 from sparsedense.data.errors import StoreError
+from sparsedense.data.store import FrameStore
 from sparsedense.prediction.video_recogniser import VideoRecogniser
 from tests.app.conftest import BASE
 
@@ -44,6 +45,19 @@ def test_nothing_outside_is_read(path: str, client: TestClient) -> None:
     assert answer.status_code in (400, 404)
     for secret in ("secret", "root:", "import"):
         assert secret not in answer.text
+
+
+def test_a_store_at_a_url_is_shown(
+    colour_model: VideoRecogniser, app_store: FrameStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparsedense.data.remote_store.DEFAULT_CACHE", tmp_path / "cache")
+    (tmp_path / "work").mkdir()
+    app = create_app(colour_model, AppSettings(store=app_store.path.as_uri()), tmp_path / "work")
+    with TestClient(app, base_url=BASE) as opened:
+        about = opened.get("/api/about").json()["store"]
+        assert (about["name"], about["videos"]) == (app_store.path.name, len(app_store.videos()))
+        video_id = int(app_store.videos()[0])
+        assert opened.get(f"/api/store/videos/{video_id}/poster.jpg").content[:3] == b"\xff\xd8\xff"
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from sparsedense.app.server import AppSettings, create_app
 from sparsedense.data.store import FrameStore
+from sparsedense.prediction.video_recogniser import VideoRecogniser
 from sparsedense.video.probe import probe
-from tests.app.conftest import ACTIONS, DURATION_SECONDS
+from tests.app.conftest import ACTIONS, BASE, DURATION_SECONDS
 from tests.app.hostile_files import HOSTILE, SECRET
+from tests.evaluation.colour_model import tiny_recogniser
 from tests.video.sample_videos import write_encoded, write_truncated
 
 
@@ -51,6 +54,16 @@ def test_an_upload_is_analysed_and_its_actions_are_where_they_are(client: TestCl
     edges = np.array(actions["curves"]["edges_seconds"])
     at_two = np.searchsorted(edges, 2.0) - 1
     assert curves["diagonal"][at_two] > 0.9 > 0.1 > curves["right"][at_two]
+
+
+def test_background_is_no_action_to_name(tmp_path: Path, coloured_video: Path) -> None:
+    recogniser = tiny_recogniser(("diagonal", "background", "right"))
+    model = VideoRecogniser(recogniser, short_side=24, training_stride_frames=2.0).eval()
+    (tmp_path / "work").mkdir()
+    with TestClient(create_app(model, AppSettings(), tmp_path / "work"), base_url=BASE) as opened:
+        classes = watched(opened, sent(opened, coloured_video.read_bytes()))["answers"]["classes"]
+    assert {each["label"] for each in classes} == {"diagonal", "right"}
+    assert sum(each["probability"] for each in classes) < 0.99, "what is left for background is not given to others"
 
 
 def test_the_video_is_played_in_parts(client: TestClient, coloured_video: Path) -> None:

@@ -24,7 +24,9 @@ def test_model_store_and_limits_reach_the_server(monkeypatch: pytest.MonkeyPatch
 
     recogniser = tiny_recogniser()
     monkeypatch.setattr("sparsedense.app.server.serve", serve)
-    monkeypatch.setattr("sparsedense.prediction.video_recogniser.load_model", lambda path, device: recogniser)
+    monkeypatch.setattr(
+        "sparsedense.prediction.video_recogniser.load_model", lambda path, device, precision: recogniser
+    )
     assert main(["app", "model.safetensors", "store", "--port", "0", "--max-minutes", "5", "--runs", "runs"]) == 0
     settings = called["settings"]
     assert isinstance(settings, AppSettings)
@@ -34,6 +36,14 @@ def test_model_store_and_limits_reach_the_server(monkeypatch: pytest.MonkeyPatch
     assert settings.runs == Path("runs")
     assert settings.host == "127.0.0.1"
     assert settings.limits.duration_seconds == 300
+
+
+def test_a_store_at_a_url_stays_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    stores: list[object] = []
+    monkeypatch.setattr("sparsedense.app.server.serve", lambda _model, settings, port: stores.append(settings.store))
+    monkeypatch.setattr("sparsedense.prediction.video_recogniser.load_model", lambda path, device, precision: None)
+    assert main(["app", "model.safetensors", "https://host/store/"]) == 0
+    assert stores == ["https://host/store"]
 
 
 def test_a_limit_that_cannot_be_is_told(capsys: pytest.CaptureFixture[str]) -> None:

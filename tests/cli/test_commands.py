@@ -141,6 +141,16 @@ def test_inspecting_shows_the_store_and_draws_it(squares_path: Path, tmp_path: P
     assert sheet.is_file()
 
 
+def test_inspecting_a_store_at_a_url_draws_it_here(
+    squares_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("sparsedense.data.remote_store.DEFAULT_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    assert main(["inspect", squares_path.as_uri()]) == 0
+    assert "diagonal" in capsys.readouterr().out
+    assert (tmp_path / "contact_sheet.png").is_file()
+
+
 def test_a_training_from_a_recipe_with_a_flag_behind_it(squares_path: Path, tmp_path: Path, capsys: Capture) -> None:
     save_experiment(tiny_experiment(), tmp_path / "tiny.yaml")
     out = tmp_path / "run"

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from sparsedense.data.contact_sheet import contact_sheet
 from sparsedense.data.errors import StoreError
 from sparsedense.data.inspect import inspect_store, print_summary
+from sparsedense.data.store import FrameStore
 from tests.data.conftest import BROKEN, GOOD
 
 
@@ -44,6 +47,25 @@ def test_the_printed_summary_shows_it(jpeg_store: Path) -> None:
                      "25 x7", "damaged after frame N", "1 other file ignored: .txt x1"):  # fmt: skip
         assert expected in printed
     assert "walk  " not in printed
+
+
+def test_a_store_at_a_url_is_as_in_its_folder(
+    jpeg_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparsedense.data.remote_store.DEFAULT_CACHE", tmp_path / "cache")
+    here, there = inspect_store(jpeg_store), inspect_store(jpeg_store.as_uri())
+    assert there.location == jpeg_store.as_uri()
+    assert replace(there, location=here.location) == here
+    assert not list((tmp_path / "cache").rglob("*.tar")), "nothing of the frames is copied to be counted"
+    sheets = [
+        contact_sheet(store, tmp_path / name) for store, name in ((jpeg_store, "a.png"), (jpeg_store.as_uri(), "b.png"))
+    ]
+    assert sheets[0].read_bytes() == sheets[1].read_bytes()
+
+
+def test_a_url_where_a_folder_is_needed_is_told() -> None:
+    with pytest.raises(StoreError, match="https:/host/store is a URL, and this takes a store in a folder"):
+        FrameStore(Path("https://host/store"))
 
 
 def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:

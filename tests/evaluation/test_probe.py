@@ -140,7 +140,13 @@ def test_each_clip_is_read_and_computed_once(squares: FrameStore, monkeypatch: p
         real_read(self, video_id, *rest)
 
     monkeypatch.setattr(FrameStore, "read_clips", spy)
-    model.encoder.register_forward_pre_hook(lambda _module, inputs: seen.append(len(inputs[0])))
+    real_input = model.encoder.network_input
+
+    def seen_input(clips: Tensor) -> Tensor:
+        seen.append(len(clips))
+        return real_input(clips)
+
+    monkeypatch.setattr(model.encoder, "network_input", seen_input)
     steps: list[tuple[int, int]] = []
     probe(model, squares, clips_per_video=4, progress=lambda done, total: steps.append((done, total)), **QUICK)
     clips = 4 * (3 * TRAIN_PER_CLASS + TEST_VIDEOS)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from sparsedense.export.errors import ExportFileError
 from sparsedense.export.exported_model import ExportedModel, load_exported, open_model
@@ -89,6 +90,17 @@ def test_what_cannot_be_opened_is_told(
         onnx.save_model(proto, tmp_path / name)
     with pytest.raises(ValueError, match=message):
         open_model(tmp_path / name, runtime=runtime)
+
+
+def test_exported_files_compute_in_float32_alone(exported: Exporter) -> None:
+    path, out = exported(10, "residual", "onnx")
+    assert isinstance(open_model(out, precision="float32"), ExportedModel)
+    with pytest.raises(ValueError, match="exported files compute in float32; leave out precision 'bfloat16'"):
+        open_model(out, precision="bfloat16")
+    clips = torch.rand(1, 3, 8, 16, 16)
+    with torch.inference_mode():
+        exact, rounded = (open_model(path, precision=name).features(clips) for name in ("float32", "bfloat16"))
+    assert not torch.equal(exact, rounded), "a model file has the choice"
 
 
 def test_a_runtime_that_is_not_installed_is_told(exported: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:

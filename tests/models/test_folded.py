@@ -49,3 +49,15 @@ def test_it_is_a_copy() -> None:
         for parameter in network.parameters():
             parameter.zero_()
         assert torch.equal(folded(clips), before)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_bfloat16_rounds_what_the_network_computes(batch: int) -> None:
+    network = used_network(depth=10, width=0.25)
+    clips = torch.randn(batch, 3, 8, 36, 28)
+    with torch.inference_mode():
+        expected, found = network(clips), FoldedR2Plus1D(network, torch.bfloat16)(clips)
+    assert found.dtype == torch.float32
+    assert not torch.equal(found, expected)
+    # Each of eight significant bits' roundings, over all layers, against the spread of the map.
+    assert (found - expected).abs().max() < 0.1 * expected.std()

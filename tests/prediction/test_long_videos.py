@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sparsedense.detection.calibration import Calibration
@@ -121,6 +123,29 @@ def test_a_calibration_in_the_model_file_is_used(tmp_path: Path, video: Path) ->
     assert again.short_side == 24
     assert again.predict(video).label == "down"  # as before
     assert again.detect(video).segments == ()  # all is background
+
+
+def test_a_calibration_of_other_weights_or_of_before_is_noticed(tmp_path: Path, video: Path) -> None:
+    path, other = tmp_path / "model.safetensors", tmp_path / "other.safetensors"
+    provenance = {"store": {"short_side": 24, "median_frames": 64.0}}
+    for file, class_id in ((path, 1), (other, 2)):
+        save_model(file, constant_recogniser(class_id), provenance=provenance)
+        save_calibration(file, {"background_logit": 0.0})
+        assert load_model(file).detect(video).segments
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    changed = load_file(other)
+    for weights, metadata, told in (
+        (changed, header, "was made for other weights than those in the file"),
+        (load_file(path), {key: value for key, value in header.items() if "made_for" not in key}, "an earlier version"),
+    ):
+        save_file(weights, path, metadata)
+        model = load_model(path)
+        assert model.predict(video).labels, "classes of a short video need no calibration"
+        with pytest.raises(ValueError, match=f"model.safetensors: .*{told}.*; run `sparsedense calibrate` again"):
+            model.detect(video)
+    save_calibration(path, {"background_logit": 0.0})
+    assert load_model(path).detect(video).segments, "made again, all is well"
 
 
 @pytest.mark.parametrize("values", [{"min_score": 2.0}, {"fps": 0.0}])

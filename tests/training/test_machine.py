@@ -12,7 +12,6 @@ from sparsedense.models.encoder import EncoderConfig
 from sparsedense.processes import Launch
 from sparsedense.training import machine
 from sparsedense.training.machine import (
-    cpu_gains_by_bfloat16,
     describe_environment,
     resolve_channels_last,
     resolve_fused_optimiser,
@@ -114,33 +113,6 @@ def test_cuda_is_used_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch
     ]
     pretend(monkeypatch, cuda=False)
     assert not uses_cuda(MachineConfig())
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "cpu", "gains"),
-    [
-        ({}, "AMD EPYC", False),
-        ({"avx512_bf16": False, "amx_bf16": True}, "Intel(R) Xeon(R)", True),
-        ({"avx512_bf16": True}, "AMD EPYC", True),
-        ({"avx512_bf16": True, "amx_bf16": False}, "Intel(R) Xeon(R)", False),
-    ],
-)
-def test_the_cpus_capabilities_are_asked(
-    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], cpu: str, gains: bool
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    monkeypatch.setattr(machine, "_cpu_name", lambda: cpu)
-    assert cpu_gains_by_bfloat16() is gains
-
-
-@pytest.mark.parametrize(("cpu", "gains"), [("AMD EPYC", True), ("Intel(R) Xeon(R)", False)])
-def test_a_torch_without_the_public_function_is_asked_the_old_way(
-    monkeypatch: pytest.MonkeyPatch, cpu: str, gains: bool
-) -> None:
-    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
-    monkeypatch.setattr(machine, "_cpu_name", lambda: cpu)
-    assert cpu_gains_by_bfloat16() is gains
 
 
 @pytest.mark.parametrize(("cores", "devices", "workers"), [(1, 1, 0), (2, 1, 1), (8, 1, 1), (2, 2, 0), (4, 2, 1)])

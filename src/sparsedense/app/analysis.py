@@ -14,6 +14,7 @@ from sparsedense.app.curves import CurveSummary
 from sparsedense.app.jobs import Job, Step
 from sparsedense.app.playback import media_type, write_playable
 from sparsedense.app.store_clips import StoreClips
+from sparsedense.detection.calibration import idle_class
 from sparsedense.detection.segment_files import segment_record
 from sparsedense.detection.segments import DetectedSegment
 from sparsedense.prediction.answers import Embeddings, Prediction
@@ -149,5 +150,8 @@ def _length_seconds(path: Path) -> float | None:
 
 
 def _class_records(prediction: Prediction) -> list[dict[str, Any]]:
-    shown = zip(prediction.labels, prediction.probabilities.tolist(), strict=True)
-    return [{"label": label, "probability": round(value, 6)} for label, value in list(shown)[:_TOP_CLASSES]]
+    """The most probable actions; an idle class, which `finetune --task detection` adds, is none."""
+    idle = idle_class(prediction.labels)
+    ranked = enumerate(zip(prediction.labels, prediction.probabilities.tolist(), strict=True))
+    shown = [{"label": label, "probability": round(value, 6)} for place, (label, value) in ranked if place != idle]
+    return shown[:_TOP_CLASSES]

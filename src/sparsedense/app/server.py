@@ -27,6 +27,8 @@ from sparsedense.app.store_clips import StoreClips
 from sparsedense.app.store_pages import StorePages
 from sparsedense.app.store_routes import store_routes
 from sparsedense.app.video_routes import video_routes
+from sparsedense.data.locations import Location
+from sparsedense.data.remote_store import open_store
 from sparsedense.data.store import FrameStore
 from sparsedense.prediction.long_videos import DetectionSettings
 
@@ -38,7 +40,7 @@ class AppSettings:
     """What the page shows and where.
 
     Attributes:
-        store: folder of a store to browse and to compare with.
+        store: folder of a store to browse and to compare with, or its URL.
         runs: folder below which runs lie.
         host: address to listen at.
         limits: what is accepted.
@@ -46,7 +48,7 @@ class AppSettings:
         cache: folder that keeps the features of stores; None keeps nothing.
     """
 
-    store: Path | None = None
+    store: Location | None = None
     runs: Path | None = None
     host: str = LOOPBACK
     limits: Limits = field(default_factory=Limits)
@@ -66,7 +68,7 @@ def create_app(model: WatchingModel, settings: AppSettings, folder: Path) -> Sta
         StoreError: the store is none.
         ValueError: the folder of runs is none.
     """
-    store = None if settings.store is None else FrameStore(settings.store)
+    store = None if settings.store is None else open_store(settings.store)
     reports = None if settings.runs is None else RunReports(settings.runs)
     clips = pages = neighbours = None
     if store is not None:

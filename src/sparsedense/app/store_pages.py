@@ -57,7 +57,7 @@ class StorePages:
         codes, reasons = self._reasons
         readable = self._readable
         return {
-            "name": self._store.path.resolve().name,
+            "name": self._store.name or self._store.path.resolve().name,
             "videos": int(readable.sum()),
             "rejected": int((~readable).sum()),
             "damaged": int((readable & (codes >= 0)).sum()),

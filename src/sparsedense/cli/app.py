@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 from sparsedense.cli.parser import parse_function
+from sparsedense.data.locations import Location
 
 _MEGABYTE = 1_000_000
 
@@ -14,7 +16,7 @@ def app(arguments: Sequence[str]) -> int:
 
     def command(
         model: Path,
-        store: Path | None = None,
+        store: Location | None = None,
         runs: Path | None = None,
         host: str = "127.0.0.1",
         port: int = 8321,
@@ -23,12 +25,13 @@ def app(arguments: Sequence[str]) -> int:
         effort: float | None = None,
         stride_frames: float | None = None,
         device: str = "auto",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> int:
         """Show a page on which to drop videos, see what happens in them when, browse a store and read reports.
 
         Args:
             model: `model.safetensors` of a run.
-            store: folder that `sparsedense prepare` made.
+            store: folder that `sparsedense prepare` made, or its URL.
             runs: folder below which runs with reports lie.
             host: address to listen at; with any but this computer's own, everybody who reaches it can use the page.
             port: where to listen; 0 takes a free one.
@@ -37,6 +40,7 @@ def app(arguments: Sequence[str]) -> int:
             effort: of `detect`, from 0 to 1.
             stride_frames: of `detect`, for models that do not tell theirs.
             device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
+            precision: `float32`, `bfloat16`, or `auto` for the one that the device computes faster in.
         """
         try:
             from sparsedense.app.server import AppSettings, cache_folder, serve
@@ -59,11 +63,14 @@ def app(arguments: Sequence[str]) -> int:
             cache=cache_folder(),
         )
         with suppress(KeyboardInterrupt):  # the usual end
-            serve(load_model(model, device=device), settings, port=port)
+            serve(load_model(model, device=device, precision=precision), settings, port=port)
         return 0
 
     return command(
         **parse_function(
-            command, "app", arguments, optional=("store", "folder that `sparsedense prepare` made, to browse")
+            command,
+            "app",
+            arguments,
+            optional=("store", "folder that `sparsedense prepare` made, or its URL, to browse"),
         )
     )

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from sparsedense.cli.parser import parse_function
 from sparsedense.cli.tables import print_prepared
+from sparsedense.video.url import is_url
+
+_SHEET_NAME = "contact_sheet.png"
 
 
 def actors(arguments: Sequence[str]) -> None:
@@ -72,7 +75,7 @@ def inspect(arguments: Sequence[str]) -> None:
     """Show what a store holds: classes, lengths, rejects, a contact sheet."""
 
     def command(
-        store: Path,
+        store: str,
         contact_sheet: Path | None = None,
         clip_length: int = 16,
         skip_ratio: float = 4.0,
@@ -81,8 +84,8 @@ def inspect(arguments: Sequence[str]) -> None:
         """Count classes, frames and rejects, tell what the length filter leaves, and draw a contact sheet.
 
         Args:
-            store: folder that `prepare` made.
-            contact_sheet: PNG to write; `contact_sheet.png` in the store if not given.
+            store: folder that `prepare` made, or its URL.
+            contact_sheet: PNG to write; `contact_sheet.png` if not given, in the store, or here for one at a URL.
             clip_length: frames of a clip, for the length filter.
             skip_ratio: sparse stride over dense stride, for the length filter.
             min_dense_stride_frames: the least dense stride that the length filter allows.
@@ -97,7 +100,8 @@ def inspect(arguments: Sequence[str]) -> None:
             min_dense_stride_frames=min_dense_stride_frames,
         )
         print_summary(summary)
-        print(f"contact sheet: {draw_contact_sheet(store, contact_sheet or store / 'contact_sheet.png')}")
+        beside = Path(_SHEET_NAME) if is_url(store) else Path(store) / _SHEET_NAME
+        print(f"contact sheet: {draw_contact_sheet(store, contact_sheet or beside)}")
 
     command(**parse_function(command, "inspect", arguments))
 

@@ -1,10 +1,11 @@
 """Commands that find when actions happen in long videos, and measure how well."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from sparsedense.cli.detection_files import write_detections
 from sparsedense.cli.output import print_json
 from sparsedense.cli.parser import parse_function
 from sparsedense.cli.prediction import VIDEOS_HELP, progress_where_long, read_status
@@ -37,6 +38,7 @@ def detect(arguments: Sequence[str]) -> int:
         batch_size: int = 16,
         runtime: str = "auto",
         device: str = "auto",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> int:
         """Skim each video, then look closely where the skim is unsure, and tell the actions with start and end.
 
@@ -64,10 +66,11 @@ def detect(arguments: Sequence[str]) -> int:
             batch_size: clips that go through the network at a time.
             runtime: `torch`, `torch-export`, `onnx` or `openvino`; `auto` decides by the ending of the model.
             device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
+            precision: `float32`, `bfloat16`, or `auto` for the one that the device computes faster in; of model files.
         """
         from sparsedense.export.exported_model import open_model
 
-        recogniser = open_model(model, runtime=runtime, device=device)
+        recogniser = open_model(model, runtime=runtime, device=device, precision=precision)
         with progress_where_long("detect", videos) as advance:
             detections = recogniser.detect(
                 videos,
@@ -80,7 +83,7 @@ def detect(arguments: Sequence[str]) -> int:
                 batch_size=batch_size,
                 progress=advance,
             )
-        _write(detections, csv=csv, activitynet=activitynet, vtt=vtt, srt=srt, timeline=timeline)
+        write_detections(detections, csv=csv, activitynet=activitynet, vtt=vtt, srt=srt, timeline=timeline)
         if json:
             _print_lists(detections)
         else:
@@ -106,6 +109,7 @@ def calibrate(arguments: Sequence[str]) -> None:
         fps: float | None = None,
         batch_size: int = 16,
         device: str = "auto",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
         json: bool = False,
     ) -> None:
         """Fit scores and the least score to report; every clip is computed.
@@ -125,6 +129,7 @@ def calibrate(arguments: Sequence[str]) -> None:
             fps: frame rate, for videos that do not tell it.
             batch_size: clips that go through the network at a time.
             device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
+            precision: `float32`, `bfloat16`, or `auto` for the one that the device computes faster in; of model files.
             json: print one JSON object and nothing else.
         """
         from sparsedense.detection.trained_head import save_head_calibration
@@ -136,7 +141,7 @@ def calibrate(arguments: Sequence[str]) -> None:
         from sparsedense.prediction.video_recogniser import load_model
         from sparsedense.progress import progress_bar
 
-        recogniser = load_model(model, device=device)
+        recogniser = load_model(model, device=device, precision=precision)
         annotated = find_annotated(annotations or videos / ANNOTATIONS_NAME, videos, split)
         settings = DetectionSettings(
             method=method, stride_frames=stride_frames, num_scales=num_scales, fps=fps, batch_size=batch_size
@@ -174,6 +179,7 @@ def evaluate_detection(arguments: Sequence[str]) -> None:
         fps: float | None = None,
         batch_size: int = 16,
         device: str = "auto",
+        precision: Literal["auto", "float32", "bfloat16"] = "float32",
         activitynet: Path | None = None,
         json: bool = False,
     ) -> None:
@@ -194,6 +200,7 @@ def evaluate_detection(arguments: Sequence[str]) -> None:
             fps: frame rate, for videos that do not tell it.
             batch_size: clips that go through the network at a time.
             device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
+            precision: `float32`, for the same figures on every machine; `bfloat16`, or `auto`, as `detect` does.
             activitynet: file to write the segments to, in ActivityNet's format of results.
             json: print one JSON object and nothing else.
         """
@@ -204,7 +211,7 @@ def evaluate_detection(arguments: Sequence[str]) -> None:
         from sparsedense.prediction.long_videos import DetectionSettings
         from sparsedense.progress import progress_bar
 
-        recogniser = open_model(model, device=device)
+        recogniser = open_model(model, device=device, precision=precision)
         annotated = find_annotated(annotations or videos / ANNOTATIONS_NAME, videos, split)
         settings = DetectionSettings(
             effort=effort,
@@ -266,55 +273,3 @@ def _print_lists(detections: "Sequence[Detection]") -> None:
 
     for detection in detections:
         print_json(None if detection.error is not None else [segment_record(segment) for segment in detection])
-
-
-def _write(
-    detections: "Sequence[Detection]",
-    *,
-    csv: Path | None,
-    activitynet: Path | None,
-    vtt: Path | None,
-    srt: Path | None,
-    timeline: Path | None,
-) -> None:
-    """Write what was asked for of the videos that could be read."""
-    from sparsedense.detection import segment_files
-    from sparsedense.detection.timeline import write_timeline
-
-    read = [each for each in detections if each.error is None]
-    if csv is not None:
-        segment_files.write_segments_csv(csv, {each.video: each.segments for each in read})
-    if activitynet is not None:
-        segment_files.write_results_json(activitynet, {Path(each.video).stem: each.segments for each in read})
-    writers: list[tuple[Path | None, str, Callable[[Path, Detection], None]]] = [
-        (vtt, ".vtt", lambda path, each: segment_files.write_vtt(path, each.segments)),
-        (srt, ".srt", lambda path, each: segment_files.write_srt(path, each.segments)),
-        (timeline, ".png", lambda path, each: write_timeline(
-            path, each.segments, duration_seconds=each.counts.duration_seconds, thumbnails=each.thumbnails,
-            title=Path(each.video).name,
-        )),
-    ]  # fmt: skip
-    for out, ending, write in writers:
-        for path, each in _places(out, ending, read, several=len(detections) > 1):
-            write(path, each)
-
-
-def _places(
-    out: Path | None, ending: str, read: "Sequence[Detection]", *, several: bool
-) -> "list[tuple[Path, Detection]]":
-    """Where the file of each video goes; of several videos of one name, the later ones get a number."""
-    if out is None:
-        return []
-    if not several:
-        return [(out, each) for each in read]
-    places: list[tuple[Path, Detection]] = []
-    taken: set[str] = set()
-    for each in read:
-        stem = name = Path(each.video).stem or "video"
-        number = 1
-        while name in taken:
-            number += 1
-            name = f"{stem}-{number}"
-        taken.add(name)
-        places.append((out / f"{name}{ending}", each))
-    return places

@@ -1,6 +1,7 @@
 """The command that trains a detection head: `finetune --task detection`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,10 @@ from sparsedense.cli.output import print_json
 from sparsedense.cli.parser import parse_function
 
 if TYPE_CHECKING:
+    from sparsedense.progress import Advance
     from sparsedense.training.detection import DetectionRun
+
+_ENCODER, _FEATURES, _HEAD = "epochs of the encoder", "features of the videos", "epochs of the head"
 
 
 def finetune_detection(arguments: Sequence[str]) -> None:
@@ -86,20 +90,8 @@ def finetune_detection(arguments: Sequence[str]) -> None:
         settings = DetectionSettings(
             stride_frames=stride_frames, num_scales=num_scales, fps=fps, batch_size=clips_batch_size
         )
-        doing = "epochs of the encoder" if encoder_epochs else "features of the videos"
-
-        def encoding(done: int, total: int) -> None:
-            nonlocal doing
-            doing = "features of the videos"
-            advance(done, total)
-
-        def epoch_done(done: int, total: int) -> None:
-            nonlocal doing
-            if doing == "features of the videos":
-                doing = "epochs of the head"
-            advance(done, total)
-
-        with progress_bar("finetune", note=lambda: doing) as advance:
+        doing = _Doing(_ENCODER if encoder_epochs else _FEATURES)
+        with progress_bar("finetune", note=lambda: doing.now) as advance:
             run = finetune(
                 videos,
                 out,
@@ -111,8 +103,8 @@ def finetune_detection(arguments: Sequence[str]) -> None:
                 features=features,
                 device=device,
                 overwrite=overwrite,
-                encoding=encoding,
-                epochs=epoch_done,
+                encoding=doing.while_encoding(advance),
+                epochs=doing.while_training(advance),
             )
         if json:
             print_json(run.record())
@@ -120,6 +112,32 @@ def finetune_detection(arguments: Sequence[str]) -> None:
             _print_detection_run(run)
 
     command(**parse_function(command, "finetune --task detection", arguments))
+
+
+@dataclass
+class _Doing:
+    """Which part of the work a progress bar shows: the encoder, then the features, then the head."""
+
+    now: str
+
+    def while_encoding(self, advance: "Advance") -> "Advance":
+        """The progress of the features."""
+
+        def encoding(done: int, total: int) -> None:
+            self.now = _FEATURES
+            advance(done, total)
+
+        return encoding
+
+    def while_training(self, advance: "Advance") -> "Advance":
+        """The progress of epochs; those after the features are the head's."""
+
+        def epoch_done(done: int, total: int) -> None:
+            if self.now == _FEATURES:
+                self.now = _HEAD
+            advance(done, total)
+
+        return epoch_done
 
 
 def _print_detection_run(run: "DetectionRun") -> None:

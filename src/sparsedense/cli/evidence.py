@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from sparsedense.cli.detection import evaluate_detection, without_task
 from sparsedense.cli.output import print_json, report_where_possible
@@ -49,7 +50,7 @@ def probe(arguments: Sequence[str]) -> None:
 
     def command(
         model: Path,
-        store: Path,
+        store: str,
         split: str = "test",
         labels_per_class: int | None = 10,
         clips_per_video: int = 10,
@@ -65,7 +66,7 @@ def probe(arguments: Sequence[str]) -> None:
 
         Args:
             model: `model.safetensors` of a run; its classes do not matter.
-            store: folder that `prepare` made.
+            store: folder that `prepare` made, or its URL.
             split: `val` or `test`, the videos to recognise.
             labels_per_class: labelled training videos of each class to recognise them by; `null` takes all.
             clips_per_video: evenly spaced clips a video.
@@ -118,6 +119,7 @@ def evaluate(arguments: Sequence[str]) -> None:
         out: Path | None = None,
         json: bool = False,
         num_workers: int = 1,
+        precision: Literal["auto", "float32", "bfloat16"] = "float32",
     ) -> None:
         """Measure accuracy, macro F1 and confusion of trimmed videos; for long ones, see --task detection --help.
 
@@ -129,6 +131,7 @@ def evaluate(arguments: Sequence[str]) -> None:
             out: folder for `evaluation.json` and pictures of examples; the model's folder if not given.
             json: print one JSON object and nothing else.
             num_workers: processes that read clips.
+            precision: `float32`, for the same figures on every machine; `bfloat16`, or `auto`, as `predict` does.
         """
         from sparsedense.evaluation.evaluate import evaluate as evaluate_model
         from sparsedense.progress import progress_bar
@@ -142,6 +145,7 @@ def evaluate(arguments: Sequence[str]) -> None:
                 clips_per_video=clips_per_video,
                 out=folder,
                 num_workers=num_workers,
+                precision=precision,
                 progress=advance,
             )
         if json:

@@ -45,7 +45,7 @@ def parse_function(
         arguments: what the user wrote behind it.
         skip: parameters that are not the user's.
         several: name and help of the parameter that takes all further words, at least one.
-        optional: name and help of the path that may follow by position.
+        optional: name and help of the path or URL that may follow by position.
         out_may_be_url: whether `--out` may be a URL; otherwise it is a path, whatever it looks like.
     """
     from jsonargparse import ArgumentParser
@@ -58,7 +58,7 @@ def parse_function(
     if several:
         parser.add_argument(several[0], nargs="+", type=str, help=several[1])
     if optional:
-        parser.add_argument(optional[0], nargs="?", type=Path, default=None, help=optional[1])
+        parser.add_argument(optional[0], nargs="?", type=parse_location, default=None, help=optional[1])
     if out_is_flag:
         told = "the folder to write, or the URL of one" if out_may_be_url else "the folder to write"
         parser.add_argument("--out", type=parse_location if out_may_be_url else Path, required=True, help=told)

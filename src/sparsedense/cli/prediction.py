@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sparsedense.cli.output import print_json
 from sparsedense.cli.parser import parse_function
@@ -38,6 +38,7 @@ def predict(arguments: Sequence[str]) -> int:
         num_threads: int | None = None,
         runtime: str = "auto",
         device: str = "auto",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> int:
         """Tell the most probable actions of each video. The exit status is 3 if some could not be read, 1 if none.
 
@@ -57,6 +58,7 @@ def predict(arguments: Sequence[str]) -> int:
             num_threads: videos decoded at a time; one a core if not given.
             runtime: `torch`, `torch-export`, `onnx` or `openvino`; `auto` decides by the ending of the model.
             device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
+            precision: `float32`, `bfloat16`, or `auto` for the one that the device computes faster in; of model files.
         """
         from sparsedense.export.exported_model import open_model
         from sparsedense.prediction.video_model import DEFAULT_CLIPS_PER_VIDEO
@@ -65,7 +67,7 @@ def predict(arguments: Sequence[str]) -> int:
             raise ValueError(f"--top-k ({top_k}) must be at least 1")
         if live and (len(videos) != 1 or csv is not None):
             raise ValueError("--live takes one URL or camera, and no --csv; use --json for one object a line")
-        recogniser = open_model(model, runtime=runtime, device=device)
+        recogniser = open_model(model, runtime=runtime, device=device, precision=precision)
         recogniser.check_classes()
         if live:
             predictions = recogniser.predict_live(
@@ -128,6 +130,7 @@ def embed(arguments: Sequence[str]) -> int:
         num_threads: int | None = None,
         runtime: str = "auto",
         device: str = "auto",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> int:
         """Write a row of features for each video. The exit status is 3 if some could not be read, 1 if none.
 
@@ -141,12 +144,13 @@ def embed(arguments: Sequence[str]) -> int:
             num_threads: videos decoded at a time; one a core if not given.
             runtime: `torch`, `torch-export`, `onnx` or `openvino`; `auto` decides by the ending of the model.
             device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
+            precision: `float32`, `bfloat16`, or `auto` for the one that the device computes faster in; of model files.
         """
         from sparsedense.export.exported_model import open_model
         from sparsedense.prediction.output import check_feature_format, write_features
 
         check_feature_format(out)
-        recogniser = open_model(model, runtime=runtime, device=device)
+        recogniser = open_model(model, runtime=runtime, device=device, precision=precision)
         with progress_where_long("embed", videos) as advance:
             embeddings = recogniser.embed(
                 videos,

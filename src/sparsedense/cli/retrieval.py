@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from sparsedense.cli.output import print_json
 from sparsedense.cli.parser import parse_function
@@ -15,7 +16,7 @@ def index(arguments: Sequence[str]) -> None:
 
     def command(
         model: Path,
-        store: Path,
+        store: str,
         out: Path = Path("index"),
         split: str | None = None,
         clips_per_video: int = 3,
@@ -25,12 +26,13 @@ def index(arguments: Sequence[str]) -> None:
         batch_size: int = 16,
         num_workers: int = 1,
         device: str = "auto",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> None:
         """Write the dense and sparse features of each video; after an interruption, the same command goes on.
 
         Args:
             model: `model.safetensors` of a run; it needs no classes.
-            store: folder that `sparsedense prepare` made.
+            store: folder that `sparsedense prepare` made, or its URL.
             out: the index's folder.
             split: index only the videos of this split.
             clips_per_video: evenly spaced dense clips a video, whose features are averaged.
@@ -40,6 +42,7 @@ def index(arguments: Sequence[str]) -> None:
             batch_size: clips that go through the network at a time.
             num_workers: processes that read clips.
             device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
+            precision: `float32`, `bfloat16`, or `auto` for the one that the device computes faster in.
         """
         from sparsedense.progress import progress_bar
         from sparsedense.retrieval.build import build_index
@@ -57,6 +60,7 @@ def index(arguments: Sequence[str]) -> None:
                 batch_size=batch_size,
                 num_workers=num_workers,
                 device=device,
+                precision=precision,
                 progress=advance,
             )
         info = made.info
@@ -79,10 +83,11 @@ def retrieve(arguments: Sequence[str]) -> int:
         model: Path | None = None,
         json: bool = False,
         sheet: Path | None = None,
-        store: Path | None = None,
+        store: str | None = None,
         batch_size: int = 16,
         num_threads: int | None = None,
         device: str = "auto",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> int:
         """Tell the most similar videos of each video. The exit status is 3 if some could not be read, 1 if none.
 
@@ -103,6 +108,7 @@ def retrieve(arguments: Sequence[str]) -> int:
             batch_size: clips that go through the network at a time.
             num_threads: videos decoded at a time; one a core if not given.
             device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
+            precision: `float32`, `bfloat16`, or `auto` for the one that the device computes faster in.
         """
         from sparsedense.retrieval.index import load_index
         from sparsedense.retrieval.output import print_retrievals, retrieval_record
@@ -121,6 +127,7 @@ def retrieve(arguments: Sequence[str]) -> int:
                 batch_size=batch_size,
                 num_threads=num_threads,
                 device=device,
+                precision=precision,
                 progress=advance,
                 k=top_k,
                 split=split,

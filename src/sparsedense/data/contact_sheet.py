@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsedense.data.errors import StoreError
+from sparsedense.data.remote_store import open_store
 from sparsedense.data.store import FrameStore
 
 _MARGIN = 8  # pixels around everything
@@ -35,7 +36,7 @@ def contact_sheet(
     at even distances are shown.
 
     Args:
-        store: a frame store, or its folder.
+        store: a frame store, or its folder or URL.
         out_png: the picture to write.
         rows: most videos to show.
         columns: frames of each video, evenly spaced from its first to its last.
@@ -53,7 +54,7 @@ def contact_sheet(
     for name, value in (("rows", rows), ("columns", columns), ("frame_height", frame_height)):
         if value < 1:
             raise ValueError(f"{name} ({value}) must be at least 1")
-    store = store if isinstance(store, FrameStore) else FrameStore(store)
+    store = store if isinstance(store, FrameStore) else open_store(store)
     videos = _chosen_videos(store, rows=rows, split=split, seed=seed)
     aspects = [store.frame_size(video)[1] / store.frame_size(video)[0] for video in videos]
     cell = (frame_height, max(1, round(frame_height * float(np.median(aspects)))))
@@ -71,7 +72,9 @@ def _chosen_videos(store: FrameStore, *, rows: int, split: str | None, seed: int
     """Ids of the videos to show, class by class."""
     readable = store.videos(split=split)
     if not len(readable):
-        raise StoreError(f"{store.path} has no videos of split {split!r}; see `sparsedense inspect {store.path}`")
+        raise StoreError(
+            f"{store.location} has no videos of split {split!r}; see `sparsedense inspect {store.location}`"
+        )
     shuffled = np.random.default_rng(seed).permutation(readable)
     labels = store.label_ids[shuffled]
     class_ids = sorted(set(labels.tolist()), key=lambda label: label if label >= 0 else len(store.class_names))

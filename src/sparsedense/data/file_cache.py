@@ -75,6 +75,14 @@ class FileCache:
         num_bytes, version = self._tried(name, look_at_url)
         return {"size": str(num_bytes), "version": version}
 
+    def size(self, name: str) -> int:
+        """Bytes of a file; -1 where the server does not say.
+
+        Raises:
+            StoreError: as in `version`.
+        """
+        return self._tried(name, look_at_url)[0]
+
     def clear(self) -> None:
         """Remove all copies."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sparsedense.data.manifest import StoreInfo
+from sparsedense.data.remote_store import open_store
 from sparsedense.data.sampling import min_frames_for
 from sparsedense.data.splits import SPLITS
 from sparsedense.data.store import FrameStore
@@ -34,9 +35,9 @@ class StoreSummary:
     """What `inspect_store` found; counts are of videos that can be read.
 
     Attributes:
-        path: the store's folder.
+        location: the store's folder, or its URL.
         info: what `store.json` says.
-        num_bytes: size of the shards.
+        num_bytes: size of the shards; -1 where the server does not tell it.
         split_videos: videos of each split.
         split_groups: groups of each split.
         class_videos: for each class, videos of each split.
@@ -49,7 +50,7 @@ class StoreSummary:
         kept: videos of each split that pass the length filter.
     """
 
-    path: Path
+    location: str
     info: StoreInfo
     num_bytes: int
     split_videos: dict[str, int]
@@ -70,15 +71,15 @@ def inspect_store(
     """Count what a store holds, from its manifest alone.
 
     Args:
-        path: the store's folder.
+        path: the store's folder, or its URL.
         clip_length: number of frames T of a clip, for the length filter.
         skip_ratio: stride of the sparse clip over that of the dense one, for the length filter.
         min_dense_stride_frames: the least dense stride that the length filter allows.
 
     Raises:
-        StoreError: the folder is no store.
+        StoreError: there is no store, or it cannot be read.
     """
-    store = FrameStore(path)
+    store = open_store(path)
     min_frames = min_frames_for(clip_length, skip_ratio, min_dense_stride_frames)
     readable = store.videos()
     in_split = {split: store.videos(split=split) for split in SPLITS}
@@ -88,9 +89,9 @@ def inspect_store(
     fps = Counter("unknown" if np.isnan(rate) else f"{rate:.4g}" for rate in store.fps[readable].tolist())
     sizes = Counter(f"{width}x{height}" for height, width in map(store.frame_size, readable.tolist()))
     return StoreSummary(
-        path=store.path,
+        location=store.location,
         info=store.info,
-        num_bytes=sum(file.stat().st_size for file in (store.path / "shards").iterdir()),
+        num_bytes=store.shard_bytes(),
         split_videos={split: len(videos) for split, videos in in_split.items()},
         split_groups={split: len({store.groups[video] for video in videos}) for split, videos in in_split.items()},
         class_videos=class_videos,
@@ -114,9 +115,10 @@ def print_summary(summary: StoreSummary, *, console: Console | None = None, max_
     """
     console = console or Console()
     info = summary.info
+    size = "of unknown size" if summary.num_bytes < 0 else f"{summary.num_bytes / 1e6:,.1f} MB"
     console.print(
-        f"[bold]{escape(str(summary.path))}[/]  made from {escape(info.source)}: {info.num_videos:,} videos, "
-        f"{info.num_frames:,} frames, {len(info.class_names)} classes, {summary.num_bytes / 1e6:,.1f} MB "
+        f"[bold]{escape(summary.location)}[/]  made from {escape(info.source)}: {info.num_videos:,} videos, "
+        f"{info.num_frames:,} frames, {len(info.class_names)} classes, {size} "
         f"({info.codec}, short side {info.short_side})"
     )
     console.print(_split_table(summary))

@@ -6,6 +6,7 @@ Rejected files keep their row, with the reason, so nothing disappears without a 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -18,6 +19,7 @@ from sparsedense.data.errors import StoreError
 from sparsedense.data.preparation.durable_files import replace_durably, sync_file
 
 FORMAT_VERSION = 1
+_URL_AS_PATH = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a `Path` makes one slash of two
 SCHEMA = pa.schema(
     [
         pa.field("video_id", pa.int64(), nullable=False),
@@ -179,6 +181,8 @@ def read_store_info(store: Path) -> StoreInfo:
     """
     path = store / "store.json"
     if not path.is_file():
+        if _URL_AS_PATH.match(str(store)):
+            raise StoreError(f"{store} is a URL, and this takes a store in a folder; copy the store here first")
         what = "is not a frame store (it has no store.json)" if store.is_dir() else "does not exist"
         raise StoreError(f"{store} {what}; make one with `sparsedense prepare SOURCE --out {store}`")
     try:

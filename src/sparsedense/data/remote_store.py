@@ -51,6 +51,20 @@ class RemoteStore(FrameStore):
         """Last part of the URL."""
         return self.url.rstrip("/").rpartition("/")[2]
 
+    @property
+    def location(self) -> str:
+        """Its URL."""
+        return self.url
+
+    def shard_bytes(self) -> int:
+        """Size of all shards and their indexes, as the server tells it; -1 where it does not.
+
+        Raises:
+            StoreError: a shard is missing or cannot be looked at.
+        """
+        sizes = [self._files.size(name) for number in range(self.info.num_shards) for name in self._shard_names(number)]
+        return -1 if min(sizes, default=0) < 0 else sum(sizes)
+
     def __reduce__(self) -> tuple[Callable[..., FrameStore], tuple[str | Path]]:
         columns = None if get_spawning_popen() is None else self._columns
         opened = partial(RemoteStore, cache=self._cache_folder, cache_bytes=self._cache_bytes, columns=columns)
@@ -63,8 +77,8 @@ class RemoteStore(FrameStore):
             StoreError: a shard cannot be read.
         """
         for number in numbers:
-            for path in (shard_index_path(self.path, number), shard_path(self.path, number)):
-                self._files.fetch(path.relative_to(self.path).as_posix())
+            for name in self._shard_names(number):
+                self._files.fetch(name)
 
     def fetch_all(self) -> Path:
         """Copy the whole store; returns the folder of the copy.
@@ -77,6 +91,10 @@ class RemoteStore(FrameStore):
         if is_file(f"{self._files.url}/missing.txt"):
             self._files.fetch("missing.txt")
         return self.path
+
+    def _shard_names(self, number: int) -> list[str]:
+        files = (shard_index_path(self.path, number), shard_path(self.path, number))
+        return [path.relative_to(self.path).as_posix() for path in files]
 
     def _map_shard(self, number: int) -> MappedShard:
         for _ in range(_REMOVED_MEANWHILE_MOST):

@@ -82,6 +82,15 @@ class FrameStore:
         """Last part of where it lies."""
         return self.path.name
 
+    @property
+    def location(self) -> str:
+        """Where it lies: its folder, or its URL."""
+        return str(self.path)
+
+    def shard_bytes(self) -> int:
+        """Size of all shards and their indexes."""
+        return sum(file.stat().st_size for file in (self.path / "shards").iterdir())
+
     @cached_property
     def manifest(self) -> pa.Table:
         """The table of source files, with all columns."""

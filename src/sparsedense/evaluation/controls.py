@@ -24,8 +24,7 @@ from sparsedense.data.clip_config import ClipConfig
 from sparsedense.data.resize import crop_and_resize
 from sparsedense.data.sampling import centre_view_pair
 from sparsedense.data.store import FrameStore
-from sparsedense.evaluation.inference import PartedProgress, Progress, clip_settings
-from sparsedense.models.encoder import pool
+from sparsedense.evaluation.inference import PartedProgress, Progress, clip_settings, fast_features
 from sparsedense.models.recogniser import Recogniser
 from sparsedense.video.read import read_frames
 from sparsedense.video.write import write_video
@@ -135,6 +134,7 @@ def _speed_logits(
     model.eval()
     speed_head = model.speed_head
     assert speed_head is not None
+    features = fast_features(model, "float32")
     logits = []
     try:
         for start in range(0, len(video_ids), batch_size):
@@ -142,7 +142,7 @@ def _speed_logits(
             # The two views one after the other, in batches of one shape: equal clips then get exactly equal logits.
             logits.append(
                 [
-                    speed_head(pool(model.encoder(to_float(torch.stack(view).to(device))))).float().cpu()
+                    speed_head(features(to_float(torch.stack(view).to(device)))).float().cpu()
                     for view in zip(*pairs, strict=True)
                 ]
             )

@@ -16,7 +16,7 @@ from torch import Tensor
 from sparsedense.data.remote_store import open_store
 from sparsedense.data.store import FrameStore
 from sparsedense.evaluation.examples import write_examples
-from sparsedense.evaluation.inference import Progress, clip_outputs
+from sparsedense.evaluation.inference import Progress, clip_outputs, fast_features
 from sparsedense.evaluation.metrics import summarise
 from sparsedense.models.model_file import load_model
 from sparsedense.models.recogniser import Recogniser
@@ -67,6 +67,7 @@ def evaluate(
     out: str | Path | None = None,
     num_examples: int = 12,
     num_workers: int = 1,
+    precision: str = "float32",
     progress: Progress | None = None,
 ) -> Evaluation:
     """Judge a recogniser by the labelled videos of a split.
@@ -79,11 +80,13 @@ def evaluate(
         out: folder to write `evaluation.json` and the pictures of examples into.
         num_examples: how many pictures.
         num_workers: processes that read clips.
+        precision: of the encoder: `float32`, for the same figures on every machine; `bfloat16`, or `auto` for what the
+            device is faster in, as `predict` does.
         progress: called with clips done and clips in all.
 
     Raises:
         ClassMismatchError: the store's classes are not the model's.
-        ValueError: the split has no labelled video.
+        ValueError: the split has no labelled video, or the precision is not known.
     """
     recogniser = model if isinstance(model, Recogniser) else load_model(model)
     frame_store = store if isinstance(store, FrameStore) else open_store(store)
@@ -93,10 +96,18 @@ def evaluate(
         splits = sorted(set(frame_store.splits.tolist()))
         raise ValueError(f"{frame_store.path}: no labelled video in the split {split!r}; it has {', '.join(splits)}")
     labels = torch.from_numpy(frame_store.label_ids[videos])
+    features, classifier = fast_features(recogniser, precision), recogniser.classifier
+    assert classifier is not None, "a model with classes"
 
     def clip_probabilities(num_clips: int) -> Tensor:
         logits = clip_outputs(
-            recogniser, frame_store, videos, recogniser, num_clips=num_clips, num_workers=num_workers, progress=progress
+            recogniser,
+            frame_store,
+            videos,
+            lambda clips_BCTHW: classifier(features(clips_BCTHW)),
+            num_clips=num_clips,
+            num_workers=num_workers,
+            progress=progress,
         )
         return logits.softmax(dim=-1)
 

@@ -14,6 +14,8 @@ from sparsedense.data.augment import to_float
 from sparsedense.data.clip_config import ClipConfig
 from sparsedense.data.evaluation_clips import EvaluationClips, evaluation_loader
 from sparsedense.data.store import FrameStore
+from sparsedense.models.encoder import pool
+from sparsedense.models.fast_encoder import FastEncoder
 from sparsedense.models.recogniser import Recogniser
 
 Progress = Callable[[int, int], None]
@@ -22,6 +24,20 @@ Progress = Callable[[int, int], None]
 def clip_settings(model: Recogniser) -> ClipConfig:
     """The clips that a model was trained on."""
     return ClipConfig(**model.clips)  # type: ignore[arg-type]
+
+
+def fast_features(model: Recogniser, precision: str = "auto") -> Callable[[Tensor], Tensor]:
+    """Pooled features (B, D) as `model.features` gives them, the fast way, for a model in evaluation mode.
+
+    Args:
+        model: whose encoder answers.
+        precision: `auto`, `float32` or `bfloat16`, as in `models.precision`.
+
+    Raises:
+        ValueError: the precision is none of these.
+    """
+    fast = FastEncoder(precision)
+    return lambda clips_BCTHW: pool(fast(model.encoder, clips_BCTHW))
 
 
 class PartedProgress:
@@ -130,7 +146,6 @@ def clip_outputs(
 def video_features(
     model: Recogniser, store: FrameStore, video_ids: NDArray[np.int64], *, num_clips: int, num_workers: int = 1
 ) -> Tensor:
-    """Pooled features (N, D), averaged over the clips of a video."""
-    return clip_outputs(model, store, video_ids, model.features, num_clips=num_clips, num_workers=num_workers).mean(
-        dim=1
-    )
+    """Pooled features (N, D) in float32, averaged over the clips of a video."""
+    features = fast_features(model, "float32")
+    return clip_outputs(model, store, video_ids, features, num_clips=num_clips, num_workers=num_workers).mean(dim=1)

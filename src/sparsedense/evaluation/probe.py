@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sparsedense.data.remote_store import open_store
 from sparsedense.data.store import FrameStore
 from sparsedense.evaluation.controls import speed_controls
 from sparsedense.evaluation.inference import PartedProgress, Progress, clip_settings
@@ -110,7 +111,7 @@ def probe(
 
     Args:
         model: recogniser or its file; a file is loaded onto the GPU where there is one.
-        store: frame store or its folder.
+        store: frame store, or its folder or URL.
         split: the videos to recognise.
         labels_per_class: labelled training videos of each class; None takes all.
         clips_per_video: evenly spaced clips a video.
@@ -128,7 +129,7 @@ def probe(
     """
     _check_numbers(clips_per_video, robustness_clips, control_videos)
     recogniser = model if isinstance(model, Recogniser) else load_model(model, device=_default_device())
-    frame_store = store if isinstance(store, FrameStore) else FrameStore(store)
+    frame_store = store if isinstance(store, FrameStore) else open_store(store)
     gallery_ids, query_ids = gallery_and_queries(frame_store, split, labels_per_class, seed)
     control_ids = _control_videos(recogniser, frame_store, split, control_videos) if controls else query_ids[:0]
     parts = PartedProgress(

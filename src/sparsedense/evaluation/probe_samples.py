@@ -16,7 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from sparsedense.data.low_label import labelled_subset
 from sparsedense.data.store import FrameStore
-from sparsedense.evaluation.inference import Progress, clip_outputs
+from sparsedense.evaluation.inference import Progress, clip_outputs, fast_features
 from sparsedense.models.recogniser import Recogniser, build_recogniser
 
 UNTRAINED, RANDOM = "untrained", "random"
@@ -111,13 +111,16 @@ def network_features(
     num_workers: int,
     progress: Progress,
 ) -> dict[str, Tensor]:
-    """Features (N, M, D) of the same clips by each network; each clip is read once."""
-    of_name = list(networks.values())
+    """Features (N, M, D) of the same clips by each network; each clip is read once.
+
+    In float32 everywhere: what PyTorch's default weights leave of a clip is smaller than the steps of bfloat16.
+    """
+    of_name = [fast_features(network, "float32") for network in networks.values()]
     rows_NMX = clip_outputs(
-        of_name[0],
+        next(iter(networks.values())),
         store,
         video_ids,
-        lambda clips: torch.cat([network.features(clips) for network in of_name], dim=1),
+        lambda clips: torch.cat([features(clips) for features in of_name], dim=1),
         num_clips=clips_per_video,
         num_workers=num_workers,
         progress=progress,

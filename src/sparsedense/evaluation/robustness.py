@@ -19,7 +19,7 @@ from sparsedense.data.clip_config import ClipConfig
 from sparsedense.data.resize import resize_clips
 from sparsedense.data.store import FrameStore
 from sparsedense.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from sparsedense.evaluation.inference import PartedProgress, Progress, clip_settings, output_batches
+from sparsedense.evaluation.inference import PartedProgress, Progress, clip_settings, fast_features, output_batches
 from sparsedense.evaluation.knn import knn_share_right
 from sparsedense.models.recogniser import Recogniser
 
@@ -129,18 +129,18 @@ def _accuracies(
     queries: _Queries, clips: ClipConfig, variants: Sequence[Variant], progress: Progress
 ) -> list[dict[str, float]]:
     """For each variant of the clips, the accuracy of each network."""
-    networks = list(queries.networks.values())
+    networks = [fast_features(network, "float32") for network in queries.networks.values()]  # as the gallery's are
 
     def features(clips_BCTHW: Tensor) -> Tensor:
         rows = []
         for variant in variants:
             changed = resize_clips(variant(clips_BCTHW), clips.size)
-            rows += [network.features(changed) for network in networks]
+            rows += [features_of(changed) for features_of in networks]
         return torch.stack(rows, dim=1).flatten(1)
 
     videos_a_batch = max(1, _CLIPS_A_BATCH // queries.num_clips)
     batches = output_batches(
-        networks[0],
+        next(iter(queries.networks.values())),
         queries.store,
         queries.video_ids,
         features,

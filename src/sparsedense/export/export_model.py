@@ -90,7 +90,9 @@ def export_model(model: str | Path, out: str | Path, *, export_format: str = "on
         missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if not find_spec(name)]
     ):
         raise ExportError(f"{', '.join(missing)}: needed and not installed; pip install 'sparsedense[onnx]'")
-    recogniser = load_model(model, device="cpu")
+    recogniser = load_model(model, device="cpu", precision="float32")  # the file is compared with it
+    if recogniser.calibration_problem is not None:
+        raise ExportError(f"{model}: {recogniser.calibration_problem}; run `sparsedense calibrate` again before")
     description = describe(recogniser, read_provenance(model))
     beside = head_path(out)
     beside.unlink(missing_ok=True)  # a head of a model that was here before

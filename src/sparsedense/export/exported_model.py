@@ -121,22 +121,25 @@ def _opened(path: Path, runtime: str, device: str, num_threads: int | None) -> R
     return RUNTIMES[chosen](path, device, torch.get_num_threads() if num_threads is None else num_threads)
 
 
-def open_model(path: str | Path, *, runtime: str = "auto", device: str = "auto") -> VideoModel:
+def open_model(path: str | Path, *, runtime: str = "auto", device: str = "auto", precision: str = "auto") -> VideoModel:
     """Open a model file or an exported file, by its ending.
 
     Args:
         path: `.safetensors` of a run, or what `export_model` wrote.
         runtime: `torch` for a model file; others as in `load_exported`; `auto` decides by the ending.
         device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
+        precision: of a model file's answers, as in `load_model`; exported files compute in float32.
 
     Raises:
         ExportFileError: as in `load_exported`; the runtime does not read model files.
         ModelFileError: the model file is missing, no model, or inconsistent.
-        ValueError: the runtime is not known.
+        ValueError: the runtime or the precision is not known, or is not one of exported files.
     """
     if runtime not in ("auto", *ALL_RUNTIMES):
         raise ValueError(f"runtime {runtime!r} is not known; use auto, {', '.join(ALL_RUNTIMES)}")
     if Path(path).suffix.lower() in RUNTIMES_BY_ENDING:
+        if precision not in ("auto", "float32"):
+            raise ValueError(f"{path}: exported files compute in float32; leave out precision {precision!r}")
         return load_exported(path, runtime=runtime, device=device)
     if runtime not in ("auto", PYTORCH):
         export_format = "torch-export" if runtime == "torch-export" else "onnx"
@@ -144,4 +147,4 @@ def open_model(path: str | Path, *, runtime: str = "auto", device: str = "auto")
             f"{path}: the runtime {runtime!r} reads exported files; write one with "
             f"`sparsedense export {path} --format {export_format}`"
         )
-    return load_model(path, device=device)
+    return load_model(path, device=device, precision=precision)

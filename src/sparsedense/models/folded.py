@@ -3,9 +3,9 @@
 Each BatchNorm is folded into the convolution before it. Frames are images of a batch for the spatial convolutions, and
 all places of a frame are one column for the temporal ones, so that both are two-dimensional ones on the same memory,
 (B, T, H, W, C), without a copy between. The channels between the two are filled up with zeros to the width of a
-register. `python benchmarks/runtimes.py` measures it beside others; docs/experiments.md has the table. There is no way
-with bfloat16, which is slower on a processor that has AVX512-BF16 but not AMX: its products ran at 100 to 110 GFLOP/s a
-core of an Intel Xeon, those of float32 at 180 to 200.
+register. In bfloat16 weights and maps take half of the memory, and where the processor multiplies such numbers faster,
+half of the time: `models.precision` knows where. `python benchmarks/runtimes.py` measures both beside others;
+docs/experiments.md has the tables.
 
 Shapes: B clips, C channels, T frames, H x W pixels.
 """
@@ -23,7 +23,7 @@ from sparsedense.models.r2plus1d import R2Plus1D, ResidualBlock
 _REGISTER_CHANNELS = 16
 # Of a map that is written by one convolution and read by the next, 32 MB: one clip of R(2+1)D-18 at 112 pixels. Eight
 # such clips at a time took 0.57 s each of processor time, one by one 0.51 s.
-_CACHED_FLOATS = 8 << 20
+_CACHED_BYTES = 32 << 20
 
 
 class _Conv(NamedTuple):
@@ -61,6 +61,10 @@ class _Conv(NamedTuple):
             y_BTHWC += shortcut_BTHWC
         return y_BTHWC.relu_() if rectify else y_BTHWC
 
+    def to(self, dtype: torch.dtype) -> "_Conv":
+        """The same in other numbers."""
+        return self._replace(weight=self.weight.to(dtype), bias=self.bias.to(dtype))
+
 
 class _Block(NamedTuple):
     """A residual block: two factorised convolutions, each in space and then in time, and a shortcut."""
@@ -75,30 +79,40 @@ class _Block(NamedTuple):
             x_BTHWC = convolution(x_BTHWC, rectify=True)
         return last(x_BTHWC, rectify=True, shortcut_BTHWC=shortcut)
 
+    def to(self, dtype: torch.dtype) -> "_Block":
+        """The same in other numbers."""
+        first, second, third, fourth = (each.to(dtype) for each in self.convolutions)
+        return _Block((first, second, third, fourth), None if self.downsample is None else self.downsample.to(dtype))
+
 
 class FoldedR2Plus1D:
     """A copy of a network's weights that computes what it computes in evaluation mode.
 
     Args:
         network: as trained; what is trained later does not change the copy.
+        dtype: of the weights and of the maps between the convolutions: float32 or bfloat16.
     """
 
-    def __init__(self, network: R2Plus1D) -> None:
+    def __init__(self, network: R2Plus1D, dtype: torch.dtype = torch.float32) -> None:
         with torch.no_grad():
             stem = list(network.stem)
-            self._stem = (_folded(stem[0], stem[1]), _folded(stem[3], stem[4]))
+            self._stem = (_folded(stem[0], stem[1]).to(dtype), _folded(stem[3], stem[4]).to(dtype))
             layers = (network.layer1, network.layer2, network.layer3, network.layer4)
-            self._layers = [[_block(block) for block in layer] for layer in layers]
+            self._layers = [[_block(block).to(dtype) for block in layer] for layer in layers]
+        self._dtype = dtype
 
     def __call__(self, clips_BCTHW: Tensor) -> Tensor:
-        """Feature map `(B, feature_dim, K, H', W')` of normalised clips `(B, in_channels, T, H, W)`."""
+        """Feature map `(B, feature_dim, K, H', W')` in float32 of normalised float32 clips `(B, in_channels, T, H, W)`.
+
+        What the clips are made of (differences between frames, say) is computed in float32 before.
+        """
         x_BTHWC = self._in_parts(self._begin, clips_BCTHW.permute(0, 2, 3, 4, 1), self._stem[0], self._layers[0])
         for layer in self._layers[1:]:
             x_BTHWC = self._in_parts(partial(_run, layer), x_BTHWC, layer[0].convolutions[0], layer)
-        return x_BTHWC.permute(0, 4, 1, 2, 3)
+        return x_BTHWC.permute(0, 4, 1, 2, 3).float()
 
     def _begin(self, clips_BTHWC: Tensor) -> Tensor:
-        x_BTHWC = clips_BTHWC.contiguous()
+        x_BTHWC = clips_BTHWC.to(self._dtype).contiguous()
         for convolution in self._stem:
             x_BTHWC = convolution(x_BTHWC, rectify=True)
         return _run(self._layers[0], x_BTHWC)
@@ -109,8 +123,9 @@ class FoldedR2Plus1D:
         """A step of so few clips at a time that what lies between its convolutions stays in the cache."""
         frames, height, width = x_BTHWC.shape[1:4]
         channels = max(len(block.convolutions[0].weight) for block in layer)
-        floats = channels * frames * (height // first.stride[0] + 1) * (width // first.stride[1] + 1)
-        parts = [step(part) for part in torch.split(x_BTHWC, max(1, _CACHED_FLOATS // floats))]
+        numbers = channels * frames * (height // first.stride[0] + 1) * (width // first.stride[1] + 1)
+        clips = max(1, _CACHED_BYTES // (numbers * self._dtype.itemsize))
+        parts = [step(part) for part in torch.split(x_BTHWC, clips)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

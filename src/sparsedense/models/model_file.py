@@ -3,6 +3,7 @@
 The header holds strings only, so each entry is JSON. Nothing is pickled: a model file cannot run code.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from sparsedense.models.recogniser import Recogniser, build_recogniser
 
 FORMAT_KEY = "sparsedense_model"  # its presence says that sparsedense wrote the file; its value is the format version
 FORMAT_VERSION = 1
+_MADE_FOR_KEY = "calibration_made_for"
+_SCAN = 2  # which way to scan a calibration was fitted to: 1 knew whole clips only, 2 their quarters
 _PARTS_KEY = "parts"  # what was added to the model, such as a detection head: its description by name
 
 
@@ -109,9 +112,10 @@ def save_calibration(path: str | Path, calibration: Mapping[str, object]) -> Non
         TypeError: the calibration holds something that JSON cannot.
     """
     path = Path(path)
-    metadata = {key: json.dumps(value) for key, value in _read_metadata(path).items()}
-    metadata["calibration"] = json.dumps(dict(calibration))
-    _write(path, _read_weights(path), metadata)
+    decoded, weights = _read_metadata(path), _read_weights(path)
+    decoded["calibration"] = dict(calibration)
+    decoded[_MADE_FOR_KEY] = {"scan": _SCAN, "weights": _fingerprint(_without_parts(weights, decoded))}
+    _write(path, weights, {key: json.dumps(value) for key, value in decoded.items()})
 
 
 def read_calibration(path: str | Path) -> dict[str, Any] | None:
@@ -122,6 +126,24 @@ def read_calibration(path: str | Path) -> dict[str, Any] | None:
     """
     calibration: dict[str, Any] | None = _read_metadata(Path(path)).get("calibration")
     return calibration
+
+
+def calibration_problem(path: str | Path) -> str | None:
+    """Why the calibration in a model file is not one of the model as it is now; None where it is, or there is none.
+
+    Raises:
+        ModelFileError: the file is missing or was not written by sparsedense.
+    """
+    path = Path(path)
+    metadata = _read_metadata(path)
+    if "calibration" not in metadata:
+        return None
+    made_for = metadata.get(_MADE_FOR_KEY) or {}
+    if made_for.get("scan") != _SCAN:
+        return "its calibration was made by an earlier version, which scanned videos in another way"
+    if made_for.get("weights") != _fingerprint(_without_parts(_read_weights(path), metadata)):
+        return "its calibration was made for other weights than those in the file"
+    return None
 
 
 @dataclass(frozen=True)
@@ -178,6 +200,15 @@ def read_part(path: str | Path, name: str) -> ModelPart | None:
 def _without_parts(weights: dict[str, torch.Tensor], metadata: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     parts = tuple(f"{name}." for name in metadata.get(_PARTS_KEY, {}))
     return {key: value for key, value in weights.items() if not key.startswith(parts)} if parts else weights
+
+
+def _fingerprint(weights: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of weights with their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _write(path: Path, weights: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:

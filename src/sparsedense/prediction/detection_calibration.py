@@ -73,7 +73,7 @@ def calibrate(
     """
     exhaustive = replace(settings, effort=1.0, method="window")
     # The old background must not steer what is measured; every clip is computed in any case.
-    bare = replace(model, calibration=Calibration())
+    bare = replace(model, calibration=Calibration(), calibration_problem=None)
     edges, logits = [], []
     for done, video in enumerate(videos, 1):
         curves = list(LongVideo(source_of(video), bare, exhaustive).curves())

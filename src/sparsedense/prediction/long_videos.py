@@ -129,6 +129,7 @@ class LongVideoModel:
         calibration: how logits become probabilities.
         training_stride_frames: stride that it was trained at, in frames; None where that is not known.
         head: the learned head; None where there is none.
+        calibration_problem: why the calibration does not fit the model; None where it does.
     """
 
     logits: Callable[[Tensor], Tensor]
@@ -140,18 +141,21 @@ class LongVideoModel:
     calibration: Calibration
     training_stride_frames: float | None
     head: TrainedHead | None = None
+    calibration_problem: str | None = None
 
     def method(self, settings: DetectionSettings) -> DetectionMethod:
         """How segments are made.
 
         Raises:
             ValueError: the model has no head, or no classes, where they are asked for; the head was trained with
-                another stride or number of scales; the stride is not known.
+                another stride or number of scales; the calibration is not of this model; the stride is not known.
         """
         if settings.method == "head" or (settings.method == "auto" and self.head is not None):
             return self._head_method(settings)
         if not self.class_names:
             raise ValueError("the model has no classes for the method `window`: it was pretrained without labels")
+        if self.calibration_problem is not None:
+            raise ValueError(f"{self.calibration_problem}; run `sparsedense calibrate` again")
         return WindowMethod(
             self.logits, self.class_names, self.calibration, self.stride_frames(settings), self.num_scales(settings)
         )

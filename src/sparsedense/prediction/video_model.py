@@ -50,6 +50,7 @@ class VideoModel(ABC):
         short_side: shorter side in pixels that frames are scaled down to before they are cropped.
         name: what errors call the model.
         calibration: how scores become probabilities in `detect`.
+        calibration_problem: why that does not fit the model; None where it does.
         training_stride_frames: stride of the clips that it was trained on, where that is known.
         head: the learned head that `detect` uses; None where there is none.
     """
@@ -60,6 +61,7 @@ class VideoModel(ABC):
     name: str
     calibration: Calibration
     training_stride_frames: float | None
+    calibration_problem: str | None = None
     head: TrainedHead | None = None
 
     @property
@@ -236,6 +238,7 @@ class VideoModel(ABC):
             clips=ClipConfig(**self.clips),  # type: ignore[arg-type]
             short_side=self.short_side,
             calibration=self.calibration,
+            calibration_problem=self.calibration_problem and f"{self.name}: {self.calibration_problem}",
             training_stride_frames=self.training_stride_frames,
             head=self.head,
         )

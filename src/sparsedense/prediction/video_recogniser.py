@@ -13,8 +13,7 @@ from sparsedense.detection.calibration import Calibration, calibration_of
 from sparsedense.detection.trained_head import TrainedHead, read_head
 from sparsedense.models import model_file
 from sparsedense.models.encoder import pool, quarter_features
-from sparsedense.models.folded import FoldedR2Plus1D
-from sparsedense.models.r2plus1d import R2Plus1D
+from sparsedense.models.fast_encoder import FastEncoder
 from sparsedense.models.recogniser import Recogniser
 from sparsedense.prediction.video_model import VideoModel
 
@@ -30,8 +29,14 @@ class VideoRecogniser(Recogniser, VideoModel):
             that the model learnt from.
         name: what errors call the model.
         calibration: how scores become probabilities in `detect`; without one, they are softmax's.
+        calibration_problem: why that does not fit the model; None where it does.
         training_stride_frames: stride of the clips that it was trained on, where that is known.
         head: the learned head that `detect` uses; None where there is none.
+        precision: of the encoder where it answers: `auto`, `float32` or `bfloat16`, as in `models.precision`. Training
+            and gradients go through the network as it is.
+
+    Raises:
+        ValueError: the precision is none of these.
     """
 
     def __init__(
@@ -41,8 +46,10 @@ class VideoRecogniser(Recogniser, VideoModel):
         short_side: int,
         name: str = "this model",
         calibration: Calibration | None = None,
+        calibration_problem: str | None = None,
         training_stride_frames: float | None = None,
         head: TrainedHead | None = None,
+        precision: str = "auto",
     ) -> None:
         super().__init__(
             recogniser.encoder,
@@ -53,10 +60,10 @@ class VideoRecogniser(Recogniser, VideoModel):
         )
         self.train(recogniser.training)
         self.short_side, self.name = short_side, name
-        self.calibration = calibration or Calibration()
+        self.calibration, self.calibration_problem = calibration or Calibration(), calibration_problem
         self.training_stride_frames = training_stride_frames
         self.head = head
-        self._folded: tuple[object, FoldedR2Plus1D] | None = None
+        self._fast_encoder = FastEncoder(precision)
 
     @property
     def device(self) -> torch.device:
@@ -89,20 +96,11 @@ class VideoRecogniser(Recogniser, VideoModel):
         return logits
 
     def _map(self, clips_BCTHW: Tensor) -> Tensor:
-        """The encoder's map, the fast way where it is the same: on a CPU, in evaluation, without gradients."""
-        backbone = getattr(self.encoder, "backbone", None)  # a network of another kind may have none
-        plain = self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()
-        if plain or self.device.type != "cpu" or not isinstance(backbone, R2Plus1D):
+        """The encoder's map, the fast way in evaluation without gradients."""
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
             map_BCKHW: Tensor = self.encoder(clips_BCTHW)
             return map_BCKHW
-        # Known again by where the weights lie and how often they were changed there; those of inference do not count.
-        weights = tuple(
-            (each.data_ptr(), 0 if each.is_inference() else each._version)
-            for each in backbone.state_dict(keep_vars=True).values()
-        )
-        if self._folded is None or self._folded[0] != weights:
-            self._folded = (weights, FoldedR2Plus1D(backbone))
-        return self._folded[1](self.encoder.network_input(clips_BCTHW))
+        return self._fast_encoder(self.encoder, clips_BCTHW)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -115,7 +113,9 @@ class VideoRecogniser(Recogniser, VideoModel):
             self.train(was_training)
 
 
-def load_model(path: str | Path, *, device: str = "auto", short_side: int | None = None) -> VideoRecogniser:
+def load_model(
+    path: str | Path, *, device: str = "auto", short_side: int | None = None, precision: str = "auto"
+) -> VideoRecogniser:
     """Read a model file; nothing else is needed to predict.
 
     Args:
@@ -123,9 +123,11 @@ def load_model(path: str | Path, *, device: str = "auto", short_side: int | None
         device: where to compute, `cpu` or `cuda`; `auto` takes the GPU where there is one.
         short_side: shorter side in pixels that frames are scaled down to before they are cropped; that of the store
             that the model learnt from if not given, or 128 where the model file does not tell it.
+        precision: of its answers, `float32` or `bfloat16`; `auto` takes the one that the device is faster in.
 
     Raises:
         ModelFileError: the file is missing, no model, or inconsistent.
+        ValueError: the precision is none of these.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -140,8 +142,10 @@ def load_model(path: str | Path, *, device: str = "auto", short_side: int | None
         short_side=short_side,
         name=str(path),
         calibration=_calibration(path),
+        calibration_problem=model_file.calibration_problem(path),
         training_stride_frames=_training_stride_frames(recogniser, learnt_from.get("median_frames")),
         head=read_head(path, device=device),
+        precision=precision,
     )
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sparsedense.data.locations import parse_location, resolved
+from sparsedense.data.remote_store import open_store
 from sparsedense.data.store import FrameStore
 from sparsedense.evaluation.inference import output_batches
 from sparsedense.file_lock import file_lock
@@ -49,13 +51,14 @@ def build_index(
     batch_size: int = 16,
     num_workers: int = 1,
     device: str = "auto",
+    precision: str = "auto",
     progress: Progress | None = None,
 ) -> Index:
     """Compute the features of a store's videos and keep them for search; the same call goes on where one was ended.
 
     Args:
         model: a model file; it needs no classes.
-        store: frame store or its folder.
+        store: frame store, or its folder or URL.
         out: folder to write.
         split: index only this split; None takes every video that can be read.
         clips_per_video: evenly spaced dense clips whose features are averaged.
@@ -65,6 +68,7 @@ def build_index(
         batch_size: clips that go through the network at a time.
         num_workers: processes that read clips.
         device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
+        precision: of the model's answers, as in `load_model`.
         progress: called with clips done and clips in all.
 
     Raises:
@@ -78,13 +82,13 @@ def build_index(
         raise ValueError(f"clips_per_video ({clips_per_video}) must be at least 1")
     if approximate:
         check_faiss()
-    recogniser = load_model(model, device=device)
-    frame_store = store if isinstance(store, FrameStore) else FrameStore(store)
+    recogniser = load_model(model, device=device, precision=precision)
+    frame_store = store if isinstance(store, FrameStore) else open_store(store)
     video_ids, folder = _videos(frame_store, split), Path(out)
     plan = IndexInfo(
         model=str(Path(model).resolve()),
         model_fingerprint=feature_fingerprint(recogniser),
-        store=str(frame_store.path.resolve()),
+        store=resolved(parse_location(frame_store.location)),
         store_fingerprint=store_fingerprint(frame_store.path),
         split=split,
         clips_per_video=clips_per_video,
@@ -108,7 +112,7 @@ def _videos(store: FrameStore, split: str | None) -> NDArray[np.int64]:
     video_ids = store.videos(split=split)
     if not len(video_ids):
         wanted = "videos" if split is None else f"videos of split {split!r}"
-        raise ValueError(f"{store.path} has no {wanted}; see `sparsedense inspect {store.path}`")
+        raise ValueError(f"{store.location} has no {wanted}; see `sparsedense inspect {store.location}`")
     return video_ids
 
 

@@ -42,7 +42,7 @@ class IndexInfo:
     Attributes:
         model: path of the model file.
         model_fingerprint: what its features depend on.
-        store: folder of the store.
+        store: folder of the store, or its URL.
         store_fingerprint: SHA-256 of its manifest.
         split: the only split that was indexed; None means all of them.
         clips_per_video: dense clips whose features were averaged.

@@ -62,6 +62,7 @@ def retrieve(
     batch_size: int = 16,
     num_threads: int | None = None,
     device: str = "auto",
+    precision: str = "auto",
     progress: Progress | None = None,
     **options: Unpack[SearchOptions],
 ) -> list[Retrieval]:
@@ -79,6 +80,7 @@ def retrieve(
         batch_size: clips that go through the network at a time.
         num_threads: videos decoded at a time; None takes one a core.
         device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
+        precision: of the model's answers, as in `load_model`.
         progress: called with videos done and videos in all.
         options: `k`, `split` and `search`, as of `Index.search`.
 
@@ -110,7 +112,7 @@ def retrieve(
             for (name, row), neighbours in zip(known.items(), found, strict=True)
         ]
     if others:
-        recogniser = matching_model(index, model, device=device)
+        recogniser = matching_model(index, model, device=device, precision=precision)
         embeddings = recogniser.embed(
             others,
             view=view,
@@ -129,7 +131,11 @@ def retrieve(
 
 
 def matching_model(
-    index: Index, model: VideoRecogniser | str | Path | None = None, *, device: str = "auto"
+    index: Index,
+    model: VideoRecogniser | str | Path | None = None,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
 ) -> VideoRecogniser:
     """The model that an index was made with.
 
@@ -137,6 +143,7 @@ def matching_model(
         index: the index.
         model: that model, or its file; None takes the file that the index names.
         device: where to compute.
+        precision: of the model's answers, as in `load_model`.
 
     Raises:
         IndexFileError: it is another model, or the file is not there any more.
@@ -145,7 +152,11 @@ def matching_model(
         raise IndexFileError(
             f"{index.path} was made with {index.info.model}, which is not there any more; give that model with --model"
         )
-    recogniser = model if isinstance(model, VideoRecogniser) else load_model(model or index.info.model, device=device)
+    recogniser = (
+        model
+        if isinstance(model, VideoRecogniser)
+        else load_model(model or index.info.model, device=device, precision=precision)
+    )
     fingerprint = feature_fingerprint(recogniser)
     if fingerprint != index.info.model_fingerprint:
         raise IndexFileError(

@@ -20,7 +20,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from sparsedense.data.preparation.durable_files import complete_file
-from sparsedense.data.store import FrameStore
+from sparsedense.data.remote_store import open_store
 from sparsedense.retrieval.fingerprint import store_fingerprint
 from sparsedense.retrieval.index import Index
 from sparsedense.retrieval.index_files import IndexFileError
@@ -108,7 +108,7 @@ class _StoredFrames:
     """Frames of the videos of an indexed store."""
 
     def __init__(self, index: Index, store: str | Path) -> None:
-        self._store = FrameStore(store)
+        self._store = open_store(store)
         if store_fingerprint(self._store.path) != index.info.store_fingerprint:
             raise IndexFileError(
                 f"{store} is not the store that {index.path} was made of, or was changed since; make the index again"

@@ -12,6 +12,7 @@ import torch
 
 from sparsedense.config import MachineConfig
 from sparsedense.models.encoder import R2PLUS1D, EncoderConfig
+from sparsedense.models.precision import cpu_gains_by_bfloat16, cpu_name
 from sparsedense.processes import current_launch
 
 _WORKERS_OF_A_GPU = 8  # at most
@@ -133,24 +134,6 @@ def uses_cuda(config: MachineConfig) -> bool:
     return config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
-def cpu_gains_by_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 faster than float32: one with AMX, or AMD's with AVX512-BF16.
-
-    Intel's cores with AVX512-BF16 and without AMX have half the units for it: on a Xeon of family 6, model 207, whose
-    virtual machine hides AMX, a product of 1024x1024 matrices runs at 106 GFLOP/s in bfloat16 and at 201 in float32 on
-    one core (torch 2.14), and every convolution of our networks is slower too.
-    """
-    # The public function came with torch 2.7; before it there was only the private one, which knows no AMX.
-    if not hasattr(torch.cpu, "get_capabilities"):
-        return bool(torch.cpu._is_avx512_bf16_supported()) and not _is_intel()
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_bf16")) or (bool(capabilities.get("avx512_bf16")) and not _is_intel())
-
-
-def _is_intel() -> bool:
-    return "intel" in _cpu_name().lower()
-
-
 def describe_environment() -> dict[str, Any]:
     """Versions, machine, job and command, as written to `environment.json`."""
     launch = current_launch()
@@ -158,18 +141,9 @@ def describe_environment() -> dict[str, Any]:
         **{name: version(name) for name in ("sparsedense", "torch", "torchvision", "lightning", "av")},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": available_cores(),
         "gpu": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "job": None if launch is None else launch.job,
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
-
-
-def _cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

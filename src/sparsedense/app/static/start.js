@@ -8,7 +8,7 @@ export function showStart({ main, about }) {
   document.title = "sparsedense";
   const drop = document.getElementById("drop");
   const file = document.getElementById("file");
-  document.getElementById("accepted").textContent = `${about.accepted}. It stays on this computer and is deleted when the program ends.`;
+  document.getElementById("accepted").textContent = `${about.accepted.replace(/(\d) (?=\D)/g, "$1\u00a0")}. It stays on this computer and is deleted when the program ends.`;
 
   const take = (files) => {
     if (!files.length) return;

@@ -131,7 +131,7 @@ async function showNearest(page) {
     const isAll = found.done >= found.total;
     document.getElementById("near-note").textContent = isAll
       ? `of ${number(found.total)} in the store`
-      : `of the ${number(found.done)} of ${number(found.total)} that were described so far`;
+      : `${number(found.done)} of the store's ${number(found.total)} are described so far`;
     const now = found.nearest.map((each) => each.video_id).join();
     if (now !== shown && !cards.contains(document.activeElement)) {
       fill(cards, ...found.nearest.map((video) => clipCard(video, { badge: percent(Math.max(0, video.similarity)), onwatch: watchStored })));
