@@ -128,3 +128,26 @@ def test_nothing_is_compared_without_the_baseline() -> None:
     results = study(without={f"finetune/scratch-store-3-seed{seed}" for seed in SEEDS})
     assert {summary.difference is None for summary in results.summaries} == {True}
     assert not any(math.isnan(summary.test["mean"]) for summary in results.summaries)
+
+
+def test_pairs_of_a_store_count_once_for_the_interval_over_stores() -> None:
+    cells, records = [], {}
+    ends = {
+        ("scratch", "s1"): (0.2, 0.4),
+        ("scratch", "s2"): (0.5, 0.5),
+        ("a", "s1"): (0.5, 0.6),
+        ("a", "s2"): (0.6, 0.7),
+    }
+    for (arm, store), accuracies in ends.items():
+        for seed, accuracy in enumerate(accuracies):
+            name = f"finetune/{arm}-{store}-3-seed{seed}"
+            cells.append(Cell(arm, store, seed, None, None, {3: name}))
+            moment = {"test": scores(accuracy)}
+            records[name] = record(name, {"run": name, "first_epoch": moment, "end": moment})
+    summary = collect_results(cells, records, baseline="scratch").summary("a", 3, "end")
+    assert summary is not None
+    assert summary.difference is not None
+    assert summary.difference["n"] == 4
+    expected = paired_difference([0.55, 0.65], [0.3, 0.5])
+    assert summary.difference_over_stores == pytest.approx(expected)
+    assert {s.difference_over_stores is None for s in study().summaries} == {True}, "there is one store only"

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -50,3 +51,13 @@ def test_gates_are_counted_by_arm() -> None:
         "ours": {"pass": 1, "fail": 1, "not measured": 1},
         "other": {"pass": 0, "fail": 0, "not measured": 1},
     }
+
+
+def test_several_stores_have_a_column_of_their_own() -> None:
+    over_stores = {"mean": 0.2, "low": 0.05, "high": 0.35, "n": 4, "p": 0.02}
+    ours = replace(RESULTS.summaries[1], difference_over_stores=over_stores)
+    text = markdown(StudyResults(summaries=[RESULTS.summaries[0], ours]), "scratch", "320 test videos of 4 stores")
+    assert "| 0.0004 | 0.0008 | 5 | +20.0 (+5.0 to +35.0) over 4 |" in text
+    assert {line.count("|") for line in text.splitlines() if line.startswith("|")} == {8}
+    assert "one number a store" in text
+    assert "one number a store" not in markdown(RESULTS, "scratch", "320 test videos")

@@ -1,5 +1,6 @@
 """The page of a study as a reader and a browser see it."""
 
+import json
 import re
 from pathlib import Path
 
@@ -34,6 +35,18 @@ def test_the_page_shows_the_numbers(tmp_path: Path) -> None:
         "Repeat it",
     ]  # fmt: skip
     assert "not done yet" not in page.text
+
+
+def test_of_several_stores_the_interval_over_them_is_shown(tmp_path: Path) -> None:
+    folder = whole_study(tmp_path / "study")
+    assert "over 4 stores" not in Page(write_report(folder)).text
+    results = json.loads((folder / "results.json").read_text())
+    results["stores"] = [results["stores"][0] | {"name": f"s{number}"} for number in range(4)]
+    results["summaries"][1]["difference_over_stores"] = {"mean": 0.25, "low": 0.153, "high": 0.347, "n": 4, "p": 0.01}
+    (folder / "results.json").write_text(json.dumps(results))
+    text = Page(write_report(folder)).text
+    assert "over 4 stores +15.3 to +34.7" in text
+    assert "one number a store" in text
 
 
 def test_what_failed_and_what_is_missing_is_told(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 
 from sparsedense.config import Experiment
 from sparsedense.data.store import FrameStore
-from sparsedense.training.clip_streams import ClipStreams, video_pools
+from sparsedense.training.clip_streams import ClipStreams, video_pools, warn_of_short_videos
 from sparsedense.training.plan import Phase, TrainingPlan
 from tests.conftest import TRAIN_PER_CLASS, UNLABELLED, VAL_PER_CLASS, tiny_experiment
 
@@ -46,6 +47,17 @@ def test_pretraining_sees_no_label_and_leaves_short_videos_out(squares: FrameSto
     assert len(pools.labelled) == 0
     assert squares.num_frames[pools.everything].min() >= tiny_experiment().clips.min_frames
     assert set(squares.splits[pools.everything]) == {"train", "unlabelled"}
+
+
+def test_a_length_filter_that_leaves_out_most_videos_is_told(squares: FrameStore) -> None:
+    strict = tiny_experiment(clips={"min_dense_stride_frames": 1.6})
+    kept = len(pools_for(squares, Phase.PRETRAIN, strict).everything)
+    assert 0 < kept < (TRAIN + UNLABELLED) // 2
+    told = f"only {kept} of {TRAIN + UNLABELLED + 1} training videos have the {strict.clips.min_frames} frames"
+    with pytest.warns(UserWarning, match=told):
+        warn_of_short_videos(pools_for(squares, Phase.PRETRAIN, strict), strict)
+    with warnings.catch_warnings(action="error"):
+        warn_of_short_videos(pools_for(squares, Phase.PRETRAIN), tiny_experiment())
 
 
 @pytest.mark.parametrize("phase", [Phase.FINETUNE, Phase.TRAIN])

@@ -75,6 +75,8 @@ class ArmSummary:
         validation: mean accuracy on the validation videos, None without any.
         difference: `mean`, `low`, `high`, `n`, `p`, `p_holm` against the baseline; None for the baseline itself.
         best_on_validation: whether validation chooses this arm.
+        difference_over_stores: `difference` with one number a store, the mean over its seeds, and no `p_holm`;
+            None with fewer than two stores. Pairs of one store share its test videos: only this speaks of new stores.
     """
 
     arm: str
@@ -85,6 +87,7 @@ class ArmSummary:
     validation: float | None = None
     difference: dict[str, float | int] | None = None
     best_on_validation: bool = False
+    difference_over_stores: dict[str, float | int] | None = None
 
 
 @dataclass
@@ -158,7 +161,8 @@ def _summaries(rows: Sequence[Row], labels: int | None, moment: str, baseline: s
         by_arm.setdefault(row.arm, []).append(row)
     tests = {arm: _by_pair(found, FIGURE_SPLIT) for arm, found in by_arm.items()}
     validations = {arm: _by_pair(found, CHOICE_SPLIT) for arm, found in by_arm.items()}
-    differences = {arm: _difference(tests[arm], tests.get(baseline, {})) for arm in by_arm if arm != baseline}
+    of_baseline = tests.get(baseline, {})
+    differences = {arm: _difference(tests[arm], of_baseline) for arm in by_arm if arm != baseline}
     corrected = holm({arm: d["p"] for arm, d in differences.items() if d is not None and "p" in d})
     best = _best(validations)
     summaries = []
@@ -175,6 +179,7 @@ def _summaries(rows: Sequence[Row], labels: int | None, moment: str, baseline: s
                 f1=fmean(row.f1 for row in found if row.split == FIGURE_SPLIT),
                 validation=fmean(validations[arm].values()) if validations[arm] else None,
                 difference=difference,
+                difference_over_stores=None if arm == baseline else _difference_over_stores(tests[arm], of_baseline),
                 best_on_validation=arm == best,
             )
         )
@@ -195,6 +200,21 @@ def _difference(
 ) -> dict[str, float | int] | None:
     pairs = [pair for pair in arm if pair in baseline]
     return paired_difference([arm[pair] for pair in pairs], [baseline[pair] for pair in pairs]) if pairs else None
+
+
+def _difference_over_stores(
+    arm: Mapping[tuple[str, int], float], baseline: Mapping[tuple[str, int], float]
+) -> dict[str, float | int] | None:
+    by_store: dict[str, list[tuple[str, int]]] = {}
+    for pair in arm:
+        if pair in baseline:
+            by_store.setdefault(pair[0], []).append(pair)
+    if len(by_store) < 2:
+        return None
+    treated, control = (
+        [fmean(side[pair] for pair in pairs) for pairs in by_store.values()] for side in (arm, baseline)
+    )
+    return paired_difference(treated, control)
 
 
 def _best(validations: Mapping[str, Mapping[tuple[str, int], float]]) -> str | None:

@@ -13,6 +13,7 @@ from sparsedense.report.wording import labels_in_words, p_value
 CHOSEN = "*"
 _MOMENTS = {"first_epoch": "first supervised epoch", "end": "end of the fine-tuning"}
 _COLUMNS = ("arm", "accuracy (95 % CI)", "difference (95 % CI)", "p", "Holm", "pairs")
+_OVER_STORES = "over stores"  # only where there are several
 
 
 def markdown(results: StudyResults, baseline: str, videos: str) -> str:
@@ -24,8 +25,9 @@ def markdown(results: StudyResults, baseline: str, videos: str) -> str:
         videos: the test videos in words.
     """
     lines = []
+    columns = _columns(results)
     for title, rows in _tables(results):
-        lines += [f"## {title}", "", "| " + " | ".join(_COLUMNS) + " |", "|---" + "|---:" * (len(_COLUMNS) - 1) + "|"]
+        lines += [f"## {title}", "", "| " + " | ".join(columns) + " |", "|---" + "|---:" * (len(columns) - 1) + "|"]
         lines += ["| " + " | ".join(row) + " |" for row in rows] + [""]
     return "\n".join([*lines, _legend(results, baseline, videos), ""])
 
@@ -37,7 +39,7 @@ def print_study(
     console = console or Console()
     for title, rows in _tables(results):
         table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-        for index, column in enumerate(_COLUMNS):
+        for index, column in enumerate(_columns(results)):
             table.add_column(column, justify="right" if index else "left", overflow="fold")
         for row in rows:
             table.add_row(*row)
@@ -63,26 +65,38 @@ def gate_counts(gates: Sequence[Gate]) -> dict[str, dict[str, int]]:
 
 
 def _tables(results: StudyResults) -> list[tuple[str, list[list[str]]]]:
+    columns = _columns(results)
     keys = dict.fromkeys((s.labels_per_class, s.moment) for s in results.summaries)
     return [
         (
             f"{labels_in_words(labels)}, {_MOMENTS[moment]}",
-            [_row(s) for s in results.summaries if (s.labels_per_class, s.moment) == (labels, moment)],
+            [_row(s)[: len(columns)] for s in results.summaries if (s.labels_per_class, s.moment) == (labels, moment)],
         )
         for labels, moment in keys
     ]
 
 
+def _columns(results: StudyResults) -> tuple[str, ...]:
+    several = any(summary.difference_over_stores for summary in results.summaries)
+    return (*_COLUMNS, _OVER_STORES) if several else _COLUMNS
+
+
 def _row(summary: ArmSummary) -> list[str]:
     test, difference = summary.test, summary.difference or {}
+    over_stores = summary.difference_over_stores
     return [
         summary.arm + (f" {CHOSEN}" if summary.best_on_validation else ""),
         f"{100 * test['mean']:.1f} %{_interval(test, '{:.1f}')}",
-        f"{100 * difference['mean']:+.1f}{_interval(difference, '{:+.1f}')}" if difference else "",
+        _points(difference) if difference else "",
         p_value(difference["p"]) if "p" in difference else "",
         p_value(difference["p_holm"]) if "p_holm" in difference else "",
         str(difference.get("n", test["n"])),
+        f"{_points(over_stores)} over {over_stores['n']}" if over_stores else "",
     ]
+
+
+def _points(difference: Mapping[str, float | int]) -> str:
+    return f"{100 * difference['mean']:+.1f}{_interval(difference, '{:+.1f}')}"
 
 
 def _interval(values: Mapping[str, float | int], form: str) -> str:
@@ -94,7 +108,10 @@ def _interval(values: Mapping[str, float | int], form: str) -> str:
 def _legend(results: StudyResults, baseline: str, videos: str) -> str:
     chosen = any(summary.best_on_validation for summary in results.summaries)
     choice = f"{CHOSEN} is the best on the validation videos" if chosen else "No validation videos, so no arm is chosen"
+    several = len(_columns(results)) > len(_COLUMNS)
+    over_stores = ", and with one number a store, its mean over the seeds" if several else ""
     return (
         f"Accuracy on {videos}, mean over pairs (store and seed). Difference: points above {baseline} over the same "
-        f"pairs. Intervals by Student's t; p by the paired t-test, and corrected over the arms by Holm. {choice}."
+        f"pairs{over_stores}. Intervals by Student's t; p by the paired t-test, and corrected over the arms by Holm. "
+        f"{choice}."
     )

@@ -26,7 +26,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One arm with one number of labels (None is all) at one moment, in shares of the test videos."""
+    """One arm with one number of labels (None is all) at one moment, in shares of the test videos.
+
+    `difference_over_stores` has one number a store; None with fewer than two.
+    """
 
     arm: str
     labels_per_class: int | None
@@ -34,6 +37,7 @@ class Summary:
     test: Estimate
     validation: float | None
     difference: Estimate | None
+    difference_over_stores: Estimate | None
     best_on_validation: bool
 
 
@@ -171,7 +175,8 @@ def _summary(part: Fields) -> Summary:
         moment=part.text("moment"),
         test=_estimate(part.part("test")),
         validation=part.optional_number("validation"),
-        difference=None if part.values.get("difference") is None else _estimate(part.part("difference")),
+        difference=_optional_estimate(part, "difference"),
+        difference_over_stores=_optional_estimate(part, "difference_over_stores"),
         best_on_validation=part.values.get("best_on_validation") is True,
     )
 
@@ -179,6 +184,10 @@ def _summary(part: Fields) -> Summary:
 def _estimate(part: Fields) -> Estimate:
     optional = {name: part.optional_number(name) for name in ("low", "high", "p", "p_holm")}
     return Estimate(part.number("mean"), int(part.number("n")), **optional)
+
+
+def _optional_estimate(part: Fields, key: str) -> Estimate | None:
+    return None if part.values.get(key) is None else _estimate(part.part(key))
 
 
 def _gate(part: Fields) -> GateResult:

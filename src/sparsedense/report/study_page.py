@@ -98,6 +98,7 @@ def study_context(study: Study) -> dict[str, object]:
         "efficiency": efficiency_pictures(study),
         "tables": [_table(study, labels, colours) for labels, _ in study.labels],
         "baseline": study.baseline,
+        "several_stores": len(study.stores) > 1,
         "validated": any(store.val for store in study.stores),
         "probes": probe_pictures(study),
         "pretraining": pretraining_pictures(study),
@@ -146,10 +147,14 @@ def _cells(summary: Summary | None, arm: str, baseline: str) -> tuple[Cell, Cell
     if difference is None:
         return accuracy, Cell(_ABSENT), Cell("")
     bounds = _range(signed_points(x) for x in (difference.low, difference.high) if x is not None)
+    bounds = bounds or count(difference.pairs, "pair")
+    stores = summary.difference_over_stores
+    if stores is not None and stores.low is not None and stores.high is not None:
+        bounds += f"; over {stores.pairs} stores {signed_points(stores.low)} to {signed_points(stores.high)}"
     corrected = "" if difference.p_holm is None else f"Holm {p_value(difference.p_holm)}"
     return (
         accuracy,
-        Cell(signed_points(difference.mean), bounds or count(difference.pairs, "pair")),
+        Cell(signed_points(difference.mean), bounds),
         Cell("" if difference.p is None else p_value(difference.p), corrected),
     )
 

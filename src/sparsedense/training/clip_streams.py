@@ -1,5 +1,6 @@
 """Which videos a training draws from, and the Lightning data module that serves them."""
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +70,18 @@ def video_pools(store: FrameStore, experiment: Experiment, phase: Phase) -> Vide
                 f"--clips.skip_ratio or --clips.min_dense_stride_frames, or add videos"
             )
     return pools
+
+
+def warn_of_short_videos(pools: VideoPools, experiment: Experiment) -> None:
+    """Say so where the length filter leaves out more videos than it keeps: such a training learns little."""
+    kept, clips = len(pools.everything), experiment.clips
+    if pools.too_short > kept:
+        warnings.warn(
+            f"only {kept} of {kept + pools.too_short} training videos have the {clips.min_frames} frames that the "
+            f"clips need, the others are left out; lower the largest of clips.skip_ratio and clips.other_skip_ratios "
+            f"({max(clips.skip_ratios):g}) or clips.min_dense_stride_frames ({clips.min_dense_stride_frames:g})",
+            stacklevel=2,
+        )
 
 
 def _labelled(

@@ -28,7 +28,7 @@ from sparsedense.training.callbacks import (
     Throughput,
 )
 from sparsedense.training.checkpoints import Checkpoints, DurableCheckpoints
-from sparsedense.training.clip_streams import ClipStreams, batch_share, video_pools
+from sparsedense.training.clip_streams import ClipStreams, batch_share, video_pools, warn_of_short_videos
 from sparsedense.training.engine import build_trainer, fit
 from sparsedense.training.machine import (
     describe_environment,
@@ -147,6 +147,7 @@ def run_phase(
     if is_main_process():
         save_experiment(experiment, folder / "config.yaml")
         write_json(folder / "environment.json", environment)
+        warn_of_short_videos(pools, experiment)
 
     channels_last = resolve_channels_last(experiment.machine, experiment.model)
     module = SparseDenseModule(model, experiment, plan, channels_last=channels_last)
