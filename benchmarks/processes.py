@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -47,7 +47,7 @@ from sparsedense.training.machine import (
 from sparsedense.training.module import SparseDenseModule
 from sparsedense.training.objectives import num_speeds
 from sparsedense.training.plan import Phase, TrainingPlan
-from sparsedense.training.strategy import SYNC_BUFFERS, all_parameters_take_part
+from sparsedense.training.strategy import ddp_options
 from sparsedense.training.sync_batchnorm import CpuSyncBatchNormPlugin
 
 LEAST_RATIO = 1.7
@@ -94,12 +94,7 @@ class Training:
 
     def distributed(self) -> nn.Module:
         """The step, with the means of all processes' gradients."""
-        return DistributedDataParallel(
-            Step(self.module),
-            gradient_as_bucket_view=True,
-            **cast(Any, {SYNC_BUFFERS: False}),
-            find_unused_parameters=not all_parameters_take_part(self.module),
-        )
+        return DistributedDataParallel(Step(self.module), **ddp_options(self.module.experiment.machine, self.module))
 
     def run(self, step: nn.Module, steps: int) -> float:
         """Seconds that some steps take."""

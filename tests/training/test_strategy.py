@@ -8,10 +8,11 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from sparsedense.config import MachineConfig
 from sparsedense.models.recogniser import build_recogniser
+from sparsedense.training import strategy
 from sparsedense.training.module import SparseDenseModule
 from sparsedense.training.plan import Phase, TrainingPlan
 from sparsedense.training.sharding import ShardedStrategy
-from sparsedense.training.strategy import all_parameters_take_part, trainer_options
+from sparsedense.training.strategy import all_parameters_take_part, ddp_options, trainer_options
 from sparsedense.training.sync_batchnorm import CpuSyncBatchNorm, CpuSyncBatchNormPlugin
 from tests.conftest import MOTIONS, tiny_experiment
 
@@ -90,3 +91,11 @@ distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, wo
 def test_processes_leave_their_group_before_the_interpreter_ends() -> None:
     done = subprocess.run([sys.executable, "-c", LEAVES_THE_GROUP], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "in a group: False"
+
+
+def test_a_cpus_gradients_go_in_one_message_where_the_network_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = module(Phase.PRETRAIN, classes=False, speed_head=True)
+    machine = MachineConfig(accelerator="cpu", precision="32-true", devices=2)
+    assert ddp_options(machine, made)["bucket_cap_mb"] == 25
+    monkeypatch.setattr(strategy, "uses_cuda", lambda machine: True)
+    assert "bucket_cap_mb" not in ddp_options(machine, made), "there the first megabyte goes by itself, early"

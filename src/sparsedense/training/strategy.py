@@ -33,19 +33,27 @@ def trainer_options(machine: MachineConfig, module: SparseDenseModule) -> dict[s
     if machine.strategy == "fsdp":
         return {**devices, "strategy": ShardedStrategy(per_node * nodes)}
     synchronised = resolve_sync_batchnorm(machine)
-    how: dict[str, Any] = {
+    return {
+        **devices,
+        "strategy": DDPStrategy(**ddp_options(machine, module)),
+        # PyTorch's own synchronised BatchNorm runs on GPUs alone.
+        "sync_batchnorm": synchronised and uses_cuda(machine),
+        "plugins": [CpuSyncBatchNormPlugin()] if synchronised and not uses_cuda(machine) else None,
+    }
+
+
+def ddp_options(machine: MachineConfig, module: SparseDenseModule) -> dict[str, Any]:
+    """Arguments of `DistributedDataParallel`."""
+    options: dict[str, Any] = {
         "find_unused_parameters": not all_parameters_take_part(module),
         "gradient_as_bucket_view": True,
         # The queue is equal everywhere, and BatchNorm's running statistics are wanted at the validation alone.
         SYNC_BUFFERS: False,
     }
-    return {
-        **devices,
-        "strategy": DDPStrategy(**how),
-        # PyTorch's own synchronised BatchNorm runs on GPUs alone.
-        "sync_batchnorm": synchronised and uses_cuda(machine),
-        "plugins": [CpuSyncBatchNormPlugin()] if synchronised and not uses_cuda(machine) else None,
-    }
+    if not uses_cuda(machine):
+        # The default, but told: else the first MB goes by itself, and each message costs a small network milliseconds.
+        options["bucket_cap_mb"] = 25
+    return options
 
 
 def all_parameters_take_part(module: SparseDenseModule) -> bool:
