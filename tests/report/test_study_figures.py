@@ -63,7 +63,7 @@ def test_arms_without_results_yet_are_left_out(tmp_path: Path) -> None:
 def test_probes_stand_beside_a_random_network(tmp_path: Path) -> None:
     study = read_study(whole_study(tmp_path / "study"))
     knn, linear = probe_pictures(study)
-    for text in ("sparsedense", "random weights", percent(0.18)):
+    for text in ("sparsedense", "untrained weights", percent(0.18)):
         assert text in knn.svg
     assert percent(0.31) in linear.svg
     assert probe_pictures(read_study(whole_study(tmp_path / "bare", probes={}))) == []

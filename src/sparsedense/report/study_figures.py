@@ -29,6 +29,7 @@ from sparsedense.report.wording import key_name, percent, short_number
 _MOMENT_TITLES = {"first_epoch": "after the first supervised epoch", "end": "at the end of the fine-tuning"}
 _LINE_INCHES = 0.24  # of a label beside a curve
 _ALL_LABELS = "all"
+_UNTRAINED = "untrained weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +132,9 @@ def _draw_dots(study: Study, points: Mapping[str, list[_Point]], moment: str, ti
 
 def _draw_probe(study: Study, name: str, probes: Mapping[str, Sequence[Mapping[str, float]]], caption: str) -> Picture:
     values = {arm: [probe["model"] for probe in found] for arm, found in probes.items() if found}
-    values["random weights"] = [probe["untrained"] for found in probes.values() for probe in found]
-    colours = study_colours(study.arms, study.baseline) | {"random weights": "scratch"}
+    # Every arm's probes have the same untrained networks beside them.
+    values[_UNTRAINED] = [probe["untrained"] for probe in max(probes.values(), key=len)]
+    colours = study_colours(study.arms, study.baseline) | {_UNTRAINED: "scratch"}
     values = dict(sorted(values.items(), key=lambda item: -fmean(item[1])))
     with drawing(5.6, 0.9 + 0.36 * len(values)) as figure:
         axes = figure.subplots()
