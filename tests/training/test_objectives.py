@@ -162,7 +162,9 @@ def test_all_dense_clips_of_a_video_are_classified(squares: FrameStore) -> None:
     plan = TrainingPlan(Phase.FINETUNE, experiment.finetune, experiment.objective)
     made = SparseDenseModule(model, experiment, plan)
     maps = torch.randn(4, model.encoder.feature_dim, 2, 1, 1)
-    loss = outcomes_of({"classification": made._classification(maps, torch.tensor([2, 0]))})["classification"].loss
+    told = made._classification(maps, torch.tensor([2, 0]))
+    assert [len(rows) for rows in told.rows] == [2, 2], "a row a video: those of all objectives are gathered together"
+    loss = outcomes_of({"classification": told})["classification"].loss
     assert model.classifier is not None
     expected = torch.nn.functional.cross_entropy(model.classifier(maps.mean((2, 3, 4))), torch.tensor([2, 2, 0, 0]))
     assert float(loss.detach()) == pytest.approx(float(expected.detach()))

@@ -232,16 +232,18 @@ class SparseDenseModule(LightningModule):
             )
         return norms
 
-    def _classification(self, dense_map: Tensor, labels: Tensor) -> Contribution:
-        if self.model.classifier is None:
+    def _classification(self, dense_map: Tensor, labels_B: Tensor) -> Contribution:
+        classifier = self.model.classifier
+        if classifier is None:
             raise ValueError("the classification loss has a weight but the model has no classifier")
+        # All processes' videos, a row each as of the other objectives: how many have a label may differ between them.
+        logits_BDN = classifier(pool(dense_map)).view(len(labels_B), -1, classifier.num_classes)
+        return Contribution(self._classified, rows=(logits_BDN, labels_B))
+
+    def _classified(self, logits_BDN: Tensor, labels_B: Tensor) -> Outcome:
         # All dense clips of a video have its label: the first of several shows always the same part of the video.
-        labels = labels.repeat_interleave(len(dense_map) // len(labels))
-        # All processes' clips: how many have a label may differ from one to another.
-        return Contribution(
-            lambda logits, labels: Outcome(self.classification_loss(logits, labels.long())),
-            rows=(self.model.classifier(pool(dense_map)), labels),
-        )
+        labels = labels_B.long().repeat_interleave(logits_BDN.shape[1])
+        return Outcome(self.classification_loss(logits_BDN.flatten(0, 1), labels))
 
     def _metrics(self) -> ClassificationMetrics:
         if self.validation_metrics is None:
