@@ -25,8 +25,8 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _answers_in_float32() -> Iterator[None]:
-    """What a model answers if nothing is told is the same on every machine; tests of bfloat16 ask for it."""
+def _auto_is_float32() -> Iterator[None]:
+    """What is computed if nothing is told is the same on every machine; tests of bfloat16 ask for it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sparsedense.models.precision.cpu_gains_by_bfloat16", lambda: False)
         yield

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sparsedense.config import MachineConfig
+from sparsedense.models import precision
 from sparsedense.models.encoder import EncoderConfig
 from sparsedense.processes import Launch
 from sparsedense.training import machine
@@ -27,7 +28,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, cuda_bf16: bool = Fa
     monkeypatch.setattr(
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or cuda_bf16
     )
-    monkeypatch.setattr(machine, "cpu_gains_by_bfloat16", lambda: cpu_bf16)
+    monkeypatch.setattr(precision, "cpu_gains_by_bfloat16", lambda: cpu_bf16)
 
 
 @pytest.mark.parametrize("native", [True, False])

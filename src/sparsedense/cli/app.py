@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
 
-from sparsedense.cli.parser import parse_function
+from sparsedense.cli.parser import Precision, parse_function
 from sparsedense.data.locations import Location
 
 _MEGABYTE = 1_000_000
@@ -25,7 +24,7 @@ def app(arguments: Sequence[str]) -> int:
         effort: float | None = None,
         stride_frames: float | None = None,
         device: str = "auto",
-        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        precision: Precision = "auto",
     ) -> int:
         """Show a page on which to drop videos, see what happens in them when, browse a store and read reports.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sparsedense.cli.detection_files import write_detections
 from sparsedense.cli.output import print_json
-from sparsedense.cli.parser import parse_function
+from sparsedense.cli.parser import Precision, parse_function
 from sparsedense.cli.prediction import VIDEOS_HELP, progress_where_long, read_status
 from sparsedense.cli.tables import print_detection_evaluation, print_segments
 
@@ -38,7 +38,7 @@ def detect(arguments: Sequence[str]) -> int:
         batch_size: int = 16,
         runtime: str = "auto",
         device: str = "auto",
-        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        precision: Precision = "auto",
     ) -> int:
         """Skim each video, then look closely where the skim is unsure, and tell the actions with start and end.
 
@@ -109,7 +109,7 @@ def calibrate(arguments: Sequence[str]) -> None:
         fps: float | None = None,
         batch_size: int = 16,
         device: str = "auto",
-        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        precision: Precision = "auto",
         json: bool = False,
     ) -> None:
         """Fit scores and the least score to report; every clip is computed.
@@ -179,7 +179,7 @@ def evaluate_detection(arguments: Sequence[str]) -> None:
         fps: float | None = None,
         batch_size: int = 16,
         device: str = "auto",
-        precision: Literal["auto", "float32", "bfloat16"] = "float32",
+        precision: Precision = "float32",
         activitynet: Path | None = None,
         json: bool = False,
     ) -> None:

@@ -4,11 +4,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 from sparsedense.cli.detection import evaluate_detection, without_task
 from sparsedense.cli.output import print_json, report_where_possible
-from sparsedense.cli.parser import parse_function
+from sparsedense.cli.parser import Precision, parse_function
 from sparsedense.cli.probe_table import print_probe
 from sparsedense.cli.tables import print_evaluation, print_results
 
@@ -119,7 +118,7 @@ def evaluate(arguments: Sequence[str]) -> None:
         out: Path | None = None,
         json: bool = False,
         num_workers: int = 1,
-        precision: Literal["auto", "float32", "bfloat16"] = "float32",
+        precision: Precision = "float32",
     ) -> None:
         """Measure accuracy, macro F1 and confusion of trimmed videos; for long ones, see --task detection --help.
 

@@ -12,6 +12,8 @@ from sparsedense.data.locations import Location, parse_location
 if TYPE_CHECKING:
     from sparsedense.config import Experiment
 
+Precision = Literal["auto", "float32", "bfloat16"]  # `models.precision.PRECISIONS`, without importing torch
+
 
 @dataclass(frozen=True)
 class TrainingArguments:

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from sparsedense.cli.output import print_json
-from sparsedense.cli.parser import parse_function
+from sparsedense.cli.parser import Precision, parse_function
 
 if TYPE_CHECKING:
     from sparsedense.prediction.answers import LivePrediction, Prediction
@@ -38,7 +38,7 @@ def predict(arguments: Sequence[str]) -> int:
         num_threads: int | None = None,
         runtime: str = "auto",
         device: str = "auto",
-        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        precision: Precision = "auto",
     ) -> int:
         """Tell the most probable actions of each video. The exit status is 3 if some could not be read, 1 if none.
 
@@ -130,7 +130,7 @@ def embed(arguments: Sequence[str]) -> int:
         num_threads: int | None = None,
         runtime: str = "auto",
         device: str = "auto",
-        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        precision: Precision = "auto",
     ) -> int:
         """Write a row of features for each video. The exit status is 3 if some could not be read, 1 if none.
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from sparsedense.cli.output import print_json
-from sparsedense.cli.parser import parse_function
+from sparsedense.cli.parser import Precision, parse_function
 from sparsedense.cli.prediction import progress_where_long, read_status
 
 QUERIES_HELP = "files, folders, globs, http URLs, - for standard input, or paths of videos in the indexed store"
@@ -26,7 +25,7 @@ def index(arguments: Sequence[str]) -> None:
         batch_size: int = 16,
         num_workers: int = 1,
         device: str = "auto",
-        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        precision: Precision = "auto",
     ) -> None:
         """Write the dense and sparse features of each video; after an interruption, the same command goes on.
 
@@ -87,7 +86,7 @@ def retrieve(arguments: Sequence[str]) -> int:
         batch_size: int = 16,
         num_threads: int | None = None,
         device: str = "auto",
-        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        precision: Precision = "auto",
     ) -> int:
         """Tell the most similar videos of each video. The exit status is 3 if some could not be read, 1 if none.
 

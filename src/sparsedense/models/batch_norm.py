@@ -7,7 +7,6 @@ contiguous layout. Here G neighbouring pixels count as G * C channels, and their
 Shapes: N values of a channel, C channels, R rows of G pixels each, W processes.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -114,7 +113,7 @@ class _Normalise(torch.autograd.Function):
         slope = -scale * inverse * totals[1] / ctx.total
         shift = -scale * totals[0] / ctx.total - slope * mean
         of_x = torch.empty_like(x, memory_format=_layout(x))
-        _linear(_rows(of_x, groups), [(rows, slope), (of_rows, scale)], shift, groups)
+        _linear(_rows(of_x, groups), (rows, slope), (of_rows, scale), shift, groups)
         return of_x, sums[1], sums[0], None, None, None, None, None, None
 
 
@@ -154,19 +153,17 @@ def _rows(x: Tensor, groups: int) -> Tensor:
     return x if groups == 1 else x.permute(0, 2, 3, 4, 1).reshape(-1, groups * x.shape[1])
 
 
-def _linear(out: Tensor, terms: Sequence[tuple[Tensor, Tensor]], constant: Tensor, groups: int) -> None:
-    """Write the sum of tensors with a factor for each channel (dimension 1), and of a constant for each."""
+def _linear(
+    out: Tensor, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], constant: Tensor, groups: int
+) -> None:
+    """Write the sum of two tensors with a factor for each channel (dimension 1), and of a constant for each."""
     shape = (-1, *[1] * (out.ndim - 2))
-    factors = [factor.repeat(groups).view(shape) for _, factor in terms]
-    constant, in_place = constant.repeat(groups).view(shape), out.dtype == constant.dtype
+    (x, of_x), (y, of_y) = ((tensor, factor.repeat(groups).view(shape)) for tensor, factor in (first, second))
+    constant, exact = constant.repeat(groups).view(shape), constant.dtype
     rows = max(1, _CHUNK_VALUES * len(out) // out.numel())
-    for chunk, *parts in zip(
-        *(torch.split(tensor, rows) for tensor in (out, *(term for term, _ in terms))), strict=True
-    ):
+    for chunk, of_first, of_second in zip(*(torch.split(tensor, rows) for tensor in (out, x, y)), strict=True):
         # Half precision is too coarse for what cancels here.
-        exact = [part if in_place else part.to(constant.dtype) for part in parts]
-        total = torch.addcmul(constant, exact[0], factors[0], out=chunk if in_place else exact[0])
-        for part, factor in zip(exact[1:], factors[1:], strict=True):
-            total.addcmul_(part, factor)
-        if not in_place:
+        total = chunk if chunk.dtype == exact else torch.empty_like(chunk, dtype=exact)
+        torch.addcmul(constant, of_first.to(exact), of_x, out=total).addcmul_(of_second.to(exact), of_y)
+        if total is not chunk:
             chunk.copy_(total)

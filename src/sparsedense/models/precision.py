@@ -1,4 +1,4 @@
-"""In which numbers a trained network computes its answers: float32, or bfloat16 where the processor is faster in it."""
+"""In which numbers a network computes: float32, or bfloat16 where the processor is faster in it."""
 
 import platform
 from functools import cache
@@ -13,8 +13,7 @@ def answering_dtype(precision: str, device: torch.device) -> torch.dtype:
     """The numbers that a network computes its answers in.
 
     Args:
-        precision: `float32`, `bfloat16`, or `auto`: bfloat16 on a CUDA device that supports it and on the CPUs that
-            `cpu_gains_by_bfloat16` names. Elsewhere it is emulated, and slower than float32.
+        precision: `float32`, `bfloat16`, or `auto` for the `faster_dtype`.
         device: where the network is.
 
     Raises:
@@ -23,12 +22,20 @@ def answering_dtype(precision: str, device: torch.device) -> torch.dtype:
     if precision not in PRECISIONS:
         raise ValueError(f"precision {precision!r} is not known; use one of {', '.join(PRECISIONS)}")
     if precision == "auto":
-        if device.type == "cuda":
-            gains = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            gains = device.type == "cpu" and cpu_gains_by_bfloat16()
-        return torch.bfloat16 if gains else torch.float32
+        return faster_dtype(device)
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def faster_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 on a CUDA device that supports it and on the CPUs that `cpu_gains_by_bfloat16` names, else float32.
+
+    Elsewhere bfloat16 is emulated, and several times slower than float32.
+    """
+    if device.type == "cuda":
+        gains = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        gains = device.type == "cpu" and cpu_gains_by_bfloat16()
+    return torch.bfloat16 if gains else torch.float32
 
 
 def cpu_gains_by_bfloat16() -> bool:

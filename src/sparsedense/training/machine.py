@@ -12,7 +12,7 @@ import torch
 
 from sparsedense.config import MachineConfig
 from sparsedense.models.encoder import R2PLUS1D, EncoderConfig
-from sparsedense.models.precision import cpu_gains_by_bfloat16, cpu_name
+from sparsedense.models.precision import cpu_name, faster_dtype
 from sparsedense.processes import current_launch
 
 _WORKERS_OF_A_GPU = 8  # at most
@@ -24,14 +24,12 @@ _LARGEST_INT = 2**31 - 1
 def resolve_precision(config: MachineConfig) -> str:
     """Lightning's name of the precision to train with.
 
-    `auto` is bfloat16 autocast where that is faster: on a CUDA device that supports it, and on the CPUs that
-    `cpu_gains_by_bfloat16` names. Elsewhere it is emulated and several times slower than float32.
+    `auto` is bfloat16 autocast where the device is faster in it (`models.precision.faster_dtype`).
     """
     if config.precision != "auto":
         return config.precision
-    if uses_cuda(config):
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    return "bf16-mixed" if cpu_gains_by_bfloat16() else "32-true"
+    device = torch.device("cuda" if uses_cuda(config) else "cpu")
+    return "bf16-mixed" if faster_dtype(device) == torch.bfloat16 else "32-true"
 
 
 def resolve_channels_last(config: MachineConfig, encoder: EncoderConfig) -> bool:
