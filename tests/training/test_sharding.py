@@ -40,12 +40,15 @@ def experiment(**machine: Any) -> Experiment:
 def train_by_two(store: Path, out: Path, made: Experiment, *flags: str) -> None:
     settings = out.parent / f"{out.name}.yaml"
     save_experiment(made, settings)
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "sparsedense",
-        "pretrain", str(store), "--recipe", str(settings), "--out", str(out), *flags,
-    ]  # fmt: skip
+    by_two("-m", "sparsedense", "pretrain", str(store), "--recipe", str(settings), "--out", str(out), *flags)
+
+
+def by_two(*command: str) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        [*launcher, *command], env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-4000:]
 
 
@@ -108,6 +111,32 @@ def test_the_model_file_is_whole(runs: Path) -> None:
     features = model.features(torch.rand(2, 3, 8, 16, 16))
     assert features.shape == (2, model.encoder.feature_dim)
     assert features.isfinite().all()
+
+
+# The last message's tensors are let go by a thread of gloo's, which has to wait for the interpreter as long as ours runs.
+ENDS_AFTER_A_MESSAGE = """
+import sys
+import torch
+from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
+from sparsedense.config import MachineConfig
+from sparsedense.training.sharding import shard_head, whole_state
+from sparsedense.training.strategy import trainer_options
+
+trainer_options(MachineConfig(accelerator="cpu", precision="32-true", devices=2, strategy="fsdp"), None)
+distributed.init_process_group("gloo")
+head = torch.nn.Linear(8, 8)
+shard_head(head, init_device_mesh("cpu", (2,)))
+sys.setswitchinterval(1000)
+whole_state(head)
+"""
+
+
+@pytest.mark.parametrize("attempt", range(2))  # without the wait a third to a half of them abort
+def test_processes_end_well_right_after_their_last_message(attempt: int, tmp_path: Path) -> None:
+    script = tmp_path / f"script_{attempt}.py"
+    script.write_text(ENDS_AFTER_A_MESSAGE)
+    by_two(str(script))
 
 
 def test_what_is_not_sharded_is_whole_already() -> None:
