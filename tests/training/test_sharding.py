@@ -113,7 +113,7 @@ def test_the_model_file_is_whole(runs: Path) -> None:
     assert features.isfinite().all()
 
 
-# The last message's tensors are let go by a thread of gloo's, which has to wait for the interpreter as long as ours runs.
+# A thread of gloo lets the last message's tensors go, and has to wait for the interpreter as long as ours runs.
 ENDS_AFTER_A_MESSAGE = """
 import sys
 import torch
