@@ -8,7 +8,7 @@ order it is made. Shapes: B videos, C = 3, T frames, H = W = the clip's size in 
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, NotRequired, TypedDict, TypeVar
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 import numpy as np
 import torch
@@ -20,8 +20,6 @@ from sparsedense.data.augment import AugmentConfig, CropBox, random_crop_box
 from sparsedense.data.clip_config import ClipConfig
 from sparsedense.data.sampling import ClipViews, FrameIndices, random_views
 from sparsedense.data.store import FrameStore
-
-Batch = TypeVar("Batch")
 
 
 class Draw(NamedTuple):
@@ -173,9 +171,31 @@ def _empty_clips(*shape_BTHWC: int) -> Tensor:
     return clips_BTHWC.permute(0, 4, 1, 2, 3)
 
 
-def as_it_is(batch: Batch) -> Batch:
-    """In place of a collation, where the data set makes whole batches."""
-    return batch
+class ClipLoader(DataLoader[ClipBatch]):
+    """Loader of the batches that `TrainingClips` makes whole.
+
+    A worker's tensors come in shared memory, each by a connection of its own: a third of a millisecond. Worth it for
+    frames; what is known of them travels in the message itself.
+    """
+
+    def __iter__(self) -> Iterator[ClipBatch]:  # type: ignore[override]  # what torch's is used as
+        """The batches of an epoch."""
+        return map(unpack_batch, super().__iter__())
+
+
+def pack_batch(batch: ClipBatch) -> ClipBatch:
+    """In a worker, arrays in place of all tensors but frames."""
+    if get_worker_info() is None:
+        return batch
+    tensors = cast(dict[str, Tensor], batch)
+    packed = {name: value if value.dtype == torch.uint8 else value.numpy() for name, value in tensors.items()}
+    return cast(ClipBatch, packed)
+
+
+def unpack_batch(batch: ClipBatch) -> ClipBatch:
+    """Tensors again."""
+    values = cast(dict[str, Tensor | NDArray[np.int64]], batch)
+    return cast(ClipBatch, {name: torch.as_tensor(value) for name, value in values.items()})
 
 
 class DrawSampler(Sampler[Draw]):
@@ -236,16 +256,14 @@ class DrawSampler(Sampler[Draw]):
             yield Draw(int(order[position % len(self.video_ids)]), self.epoch, position)
 
 
-def training_loader(
-    dataset: TrainingClips, sampler: DrawSampler, *, batch_size: int, num_workers: int
-) -> DataLoader[ClipBatch]:
+def training_loader(dataset: TrainingClips, sampler: DrawSampler, *, batch_size: int, num_workers: int) -> ClipLoader:
     """Loader of `ClipBatch`es; a last batch that is not full is left out, for BatchNorm's sake."""
-    return DataLoader(
+    return ClipLoader(
         dataset,
         batch_size=min(batch_size, len(sampler)),
         sampler=sampler,
         num_workers=num_workers,
-        collate_fn=as_it_is,
+        collate_fn=cast(Any, pack_batch),  # takes the whole batch that `TrainingClips` gives in place of a list
         drop_last=True,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # its own: the random numbers of the training do not depend on how often it begins
