@@ -9,6 +9,7 @@ from rich.console import Console
 
 from sparsedense.data.contact_sheet import contact_sheet
 from sparsedense.data.errors import StoreError
+from sparsedense.data.file_cache import FileCache
 from sparsedense.data.inspect import inspect_store, print_summary
 from sparsedense.data.store import FrameStore
 from tests.data.conftest import BROKEN, GOOD
@@ -61,6 +62,17 @@ def test_a_store_at_a_url_is_as_in_its_folder(
         contact_sheet(store, tmp_path / name) for store, name in ((jpeg_store, "a.png"), (jpeg_store.as_uri(), "b.png"))
     ]
     assert sheets[0].read_bytes() == sheets[1].read_bytes()
+
+
+def test_a_server_that_tells_no_size_leaves_it_unknown(
+    jpeg_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparsedense.data.remote_store.DEFAULT_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(FileCache, "size", lambda cache, name: -1 if name.endswith(".tar") else 10)
+    summary, text = inspect_store(jpeg_store.as_uri()), io.StringIO()
+    assert summary.num_bytes == -1
+    print_summary(summary, console=Console(file=text, width=150))
+    assert "of unknown size" in text.getvalue()
 
 
 def test_a_url_where_a_folder_is_needed_is_told() -> None:

@@ -65,6 +65,7 @@ def test_processes_tell_each_other_rows_means_and_buffers(
         places = torch.arange(2 * world_size)
         assert torch.equal(told["rows"], torch.stack([places, 10 * places], dim=1).float()), "in the order of the draws"
         assert torch.equal(told["labels"].long(), places)
+        assert told["learns"].tolist() == [True, False], "labels have no gradient before, and none after"
         own = (torch.arange(2) * world_size + rank).float()
         assert torch.equal(told["of_rows"], world_size * own[:, None].expand(2, 2)), "the sum over the processes"
         assert torch.equal(told["running_mean"], torch.full((2,), 5.0)), "the first process's"

@@ -183,13 +183,11 @@ class ClipLoader(DataLoader[ClipBatch]):
         return map(unpack_batch, super().__iter__())
 
 
-def pack_batch(batch: ClipBatch) -> ClipBatch:
-    """In a worker, arrays in place of all tensors but frames."""
+def pack_batch(batch: Any) -> Any:  # noqa: ANN401 - as torch calls it, a list of samples
+    """In a worker, arrays in place of all of a `ClipBatch`'s tensors but frames."""
     if get_worker_info() is None:
         return batch
-    tensors = cast(dict[str, Tensor], batch)
-    packed = {name: value if value.dtype == torch.uint8 else value.numpy() for name, value in tensors.items()}
-    return cast(ClipBatch, packed)
+    return {name: value if value.dtype == torch.uint8 else value.numpy() for name, value in batch.items()}
 
 
 def unpack_batch(batch: ClipBatch) -> ClipBatch:
@@ -263,7 +261,7 @@ def training_loader(dataset: TrainingClips, sampler: DrawSampler, *, batch_size:
         batch_size=min(batch_size, len(sampler)),
         sampler=sampler,
         num_workers=num_workers,
-        collate_fn=cast(Any, pack_batch),  # takes the whole batch that `TrainingClips` gives in place of a list
+        collate_fn=pack_batch,
         drop_last=True,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # its own: the random numbers of the training do not depend on how often it begins

@@ -13,9 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
-from sparsedense.data.loader import ClipBatch, TrainingClips, use_one_thread
+from sparsedense.data.loader import ClipBatch, ClipLoader, TrainingClips, pack_batch, use_one_thread
 from sparsedense.data.remote_store import RemoteStore
 from sparsedense.data.stream_order import StreamOrder, Stretch, batch_stretch, num_batches, rank_stretch
 
@@ -174,13 +174,14 @@ class StreamingLoader:
             "world_size": self._world_size,
         }
 
-    def _loader(self, start: int) -> DataLoader[ClipBatch]:
+    def _loader(self, start: int) -> ClipLoader:
         clips = StreamingClips(
             self._dataset, self._order, epoch=self._epoch, part=self._part, batch_size=self._batch_size, start=start
         )
-        return DataLoader(
+        return ClipLoader(
             clips,
             batch_size=None,
+            collate_fn=pack_batch,
             num_workers=self._num_workers,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=use_one_thread,
