@@ -69,6 +69,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], Phase]] = {
     ),
     # Some of the videos have labels, so that the processes have different numbers of them.
     "classification": ({}, {}, Phase.FINETUNE),
+    "classification of several clips a video": ({}, {"dense_clips": 2}, Phase.FINETUNE),
     "speed in bfloat16": ({"speed": {"weight": 1.0}}, {}, Phase.PRETRAIN),
     "classification in bfloat16": ({}, {}, Phase.FINETUNE),
 }
