@@ -4,9 +4,10 @@
                                    [--processes 2] [--batch-size 15] [--store STORE] [--json OUT]
     python benchmarks/processes.py --rounds 1 --steps 1                 # to try it
 
-The ways take turns within each round: one process does some steps alone; then all do as many of their own beside each
-other, each like the first, which is what the machine can do at best; then they do as many together on the same global
-batches, each on its share, with DDP. The figure is the median of the rounds' ratios. Precision, memory layout,
+The ways take turns within each round: one process does some steps alone; then on one process's share of the batch
+alone, which has all that a step costs whatever its batch; then all do as many of their own beside each other, each like
+the first, which is what the machine can do at best; then they do as many together on the same global batches, each on
+its share, with DDP. The figure is the median of the rounds' ratios. Precision, memory layout,
 optimiser, synchronised BatchNorm and loader workers are those that training would take. Reading and augmentation are
 part of a step. With two processes it must be 1.7 on 2 cores.
 """
@@ -129,26 +130,30 @@ def take_turns(
     turn: Any,
     told: Any,
 ) -> None:
-    """What each of the processes does; it tells the seconds of each round: alone, beside the others, with them."""
+    """What each of the processes does; it tells the seconds of each round, by way."""
     prepare_process(experiment.machine)
     opened = FrameStore(store)
     alone = Training(opened, experiment, rank=0, world_size=1)
     together = Training(opened, experiment, rank=rank, world_size=count)
-    own = Step(alone.module)
+    of_share = replace(experiment.pretrain, batch_size=batch_share(experiment.pretrain.batch_size, count))
+    share = Training(opened, replace(experiment, pretrain=of_share), rank=0, world_size=1)
+    own, of_own_share = Step(alone.module), Step(share.module)
     for number in range(-1, rounds):  # the first round only warms up
         turn.wait()
-        seconds_alone = alone.run(own, steps) if rank == 0 else 0.0
+        seconds = {"alone": alone.run(own, steps) if rank == 0 else 0.0}
         turn.wait()
-        seconds_beside = alone.run(own, steps)
+        seconds["share alone"] = share.run(of_own_share, steps) if rank == 0 else 0.0
+        turn.wait()
+        seconds["side by side"] = alone.run(own, steps)
         turn.wait()
         distributed.init_process_group("gloo", init_method=f"file://{meeting}{number}", rank=rank, world_size=count)
         step = together.distributed()
         together.run(step, 1)  # the first step of DDP sorts its buckets
         distributed.barrier()
-        seconds_together = together.run(step, steps)
+        seconds["together"] = together.run(step, steps)
         distributed.destroy_process_group()
         if number >= 0:
-            told.put((number, seconds_alone, seconds_beside, seconds_together))
+            told.put((number, seconds))
 
 
 def measure(
@@ -164,15 +169,17 @@ def measure(
     answers = [told.get(timeout=600) for _ in range(rounds * count)]
     for process in processes:
         process.join()
-    clips = 2 * experiment.pretrain.batch_size * steps
+    batch = experiment.pretrain.batch_size
+    videos = {
+        "alone": batch,
+        "share alone": batch_share(batch, count),
+        "side by side": count * batch,
+        "together": batch,
+    }
     return [
-        {
-            "alone": clips / max(seconds for _, seconds, _, _ in of_round),
-            "side by side": count * clips / max(seconds for _, _, seconds, _ in of_round),
-            "together": clips / max(seconds for _, _, _, seconds in of_round),
-        }
+        {way: 2 * videos[way] * steps / max(seconds[way] for seconds in of_round) for way in videos}
         for number in range(rounds)
-        if (of_round := [answer for answer in answers if answer[0] == number])
+        if (of_round := [seconds for of_number, seconds in answers if of_number == number])
     ]
 
 
@@ -207,9 +214,9 @@ def main() -> int:
         "cores": available_cores(),
         "rounds": rounds,
     }
-    for way in ("alone", "side by side", "together"):
+    for way in rounds[0]:
         result[f"clips_per_second {way}"] = median(measured[way] for measured in rounds)
-    for way in ("side by side", "together"):
+    for way in ("share alone", "side by side", "together"):
         result[f"ratio {way}"] = median(measured[way] / measured["alone"] for measured in rounds)
     print(json.dumps({name: value for name, value in result.items() if name != "rounds"}))
     ratio = result["ratio together"]

@@ -14,7 +14,8 @@ A step of W devices takes as long as its slowest supply:
     step(W) = max(network + max(0, all-reduce - hidden), data)        clips/s = W * clips a step / step(W)
 
 With `--processes` (files of benchmarks/processes.py, one thread a process) the measured rates stand beside the
-predicted ones: as many times the rate of one process as there are processes, or cores where those are fewer. `--data`,
+predicted ones: as many times the rate of one process with its share of the batch, alone on the machine, as there are
+processes, or cores where those are fewer. `--data`,
 `--processes` and `--write` may be left out.
 """
 
@@ -135,16 +136,20 @@ def check(runs: list[dict[str, Any]], measured: Measured, cluster: Cluster) -> l
     """Markdown: what was measured with several processes of this machine beside what the model says of them."""
     if not runs:
         return []
-    head = ["processes", "cores", "clips/s of one", "beside each other", "together", "predicted", "difference"]
+    head = [
+        "processes", "cores", "clips/s of one", "of one with its share", "beside each other", "together", "predicted",
+        "difference",
+    ]  # fmt: skip
     lines = ["", "| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     alone = clips_per_second(1, measured, cluster)
     for run in sorted(runs, key=lambda run: run["processes"]):
         count, cores = run["processes"], run["cores"]
-        one, beside, together = (run[f"clips_per_second {way}"] for way in ("alone", "side by side", "together"))
-        # One process sets the scale: it was measured with its own share of the cores.
+        ways = ("alone", "share alone", "side by side", "together")
+        one, share, beside, together = (run[f"clips_per_second {way}"] for way in ways)
+        # One process sets the scale: it was measured with its own share of the cores and of the batch.
         of_perfect = clips_per_second(count, measured, cluster) / (count * alone)
-        predicted = one * min(count, cores) * of_perfect
-        rates = [f"{rate:,.1f}" for rate in (one, beside, together, predicted)]
+        predicted = share * min(count, cores) * of_perfect
+        rates = [f"{rate:,.1f}" for rate in (one, share, beside, together, predicted)]
         lines.append(f"| {count} | {cores} | {' | '.join(rates)} | {together / predicted - 1:+.0%} |")
     return lines
 
