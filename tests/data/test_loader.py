@@ -162,7 +162,7 @@ def test_workers_may_be_forked_or_spawned(squares: FrameStore, method: str) -> N
     loader = training_loader(training_clips(squares), sampler, batch_size=4, num_workers=1)
     loader.multiprocessing_context = method
     for one, other in zip(expected, loader, strict=True):
-        assert all(torch.equal(one[key], other[key]) for key in one)
+        assert all(torch.equal(one[key], other[key]) for key in one)  # type: ignore[literal-required]
 
 
 def test_a_sample_does_not_depend_on_order(squares: FrameStore) -> None:
