@@ -1,6 +1,7 @@
 import errno
 import os
 import signal
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,14 @@ from sparsedense.training.run import TrainingRun, pretrain
 from sparsedense.training.stop_requests import StopRequests
 from tests.conftest import tiny_experiment
 from tests.training.test_resume import assert_same_run
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Also where the tests run in the background of a shell, which has its jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def signal_in_step(monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int, *numbers: int) -> None:
