@@ -7,9 +7,9 @@
 The ways take turns within each round: one process does some steps alone; then on one process's share of the batch
 alone, which has all that a step costs whatever its batch; then all do as many of their own beside each other, each like
 the first, which is what the machine can do at best; then they do as many together on the same global batches, each on
-its share, with DDP. The figure is the median of the rounds' ratios. Precision, memory layout,
-optimiser, synchronised BatchNorm and loader workers are those that training would take. Reading and augmentation are
-part of a step. With two processes it must be 1.7 on 2 cores.
+its share, with DDP. The figure is the median of the rounds' ratios. Precision, memory layout, optimiser, synchronised
+BatchNorm and loader workers are those that training would take. Reading and augmentation are part of a step. With two
+processes it must be 1.7 on 2 cores.
 """
 
 from __future__ import annotations
@@ -170,12 +170,8 @@ def measure(
     for process in processes:
         process.join()
     batch = experiment.pretrain.batch_size
-    videos = {
-        "alone": batch,
-        "share alone": batch_share(batch, count),
-        "side by side": count * batch,
-        "together": batch,
-    }
+    share = batch_share(batch, count)
+    videos = {"alone": batch, "share alone": share, "side by side": count * batch, "together": batch}
     return [
         {way: 2 * videos[way] * steps / max(seconds[way] for seconds in of_round) for way in videos}
         for number in range(rounds)

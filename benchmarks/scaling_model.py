@@ -15,8 +15,7 @@ A step of W devices takes as long as its slowest supply:
 
 With `--processes` (files of benchmarks/processes.py, one thread a process) the measured rates stand beside the
 predicted ones: as many times the rate of one process with its share of the batch, alone on the machine, as there are
-processes, or cores where those are fewer. `--data`,
-`--processes` and `--write` may be left out.
+processes, or cores where those are fewer. `--data`, `--processes` and `--write` may be left out.
 """
 
 import argparse

@@ -154,12 +154,9 @@ def tell_each_other(rank: int, world_size: int) -> dict[str, Tensor]:
     layer = nn.BatchNorm1d(2)
     layer.running_mean = torch.full((2,), 5.0 + rank)
     share_buffers(layer)
-    named = {
-        "rows": rows.detach(),
-        "labels": labels,
-        "learns": torch.tensor([rows.requires_grad, labels.requires_grad]),
-    }
-    named |= {"of_rows": of_rows, "running_mean": layer.running_mean}
+    learns = torch.tensor([rows.requires_grad, labels.requires_grad])
+    named = {"rows": rows.detach(), "labels": labels, "of_rows": of_rows, "learns": learns}
+    named["running_mean"] = layer.running_mean
     return named | {f"mean {number}": mean for number, mean in enumerate(means)}
 
 

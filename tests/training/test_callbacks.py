@@ -147,12 +147,11 @@ def test_each_step_draws_as_if_it_were_the_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a device to seed")
-def test_seeding_leaves_nothing_behind_for_devices_that_are_not_there() -> None:
-    waiting = len(torch.cuda._queued_calls)
-    seeds = StepSeeds(0)
-    for batch in range(3):
-        seeds.on_train_batch_start(trainer(current_epoch=0, global_rank=0), module(Phase.FINETUNE), None, batch)
-    assert len(torch.cuda._queued_calls) == waiting
+def test_devices_that_are_not_there_are_not_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    StepSeeds(0).on_train_batch_start(trainer(current_epoch=0, global_rank=0), module(Phase.FINETUNE), None, 0)
+    assert not seeded
 
 
 def test_only_one_process_writes(tmp_path: Path) -> None:
