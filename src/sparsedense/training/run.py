@@ -19,6 +19,7 @@ from sparsedense.models.model_file import load_model, save_model
 from sparsedense.models.recogniser import Recogniser, build_recogniser
 from sparsedense.processes import is_main_process
 from sparsedense.training.best_epoch import BestEpoch
+from sparsedense.training.busy_cores import BusyCores
 from sparsedense.training.callbacks import (
     CollapseWatch,
     MetricsFile,
@@ -197,6 +198,7 @@ def _watching(
     return [
         StepSeeds(seed),
         throughput,
+        BusyCores(),
         *([] if phase is Phase.FINETUNE else [CollapseWatch()]),
         MetricsFile(folder / "metrics.jsonl", throughput),
         ModelAfterEpochs(folder, tuple(keep_epochs), provenance),
