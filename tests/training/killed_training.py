@@ -1,4 +1,7 @@
-"""A training in a process of its own that dies in the middle of a step, as by `kill -9`; no handler can run."""
+"""A training in a process of its own that gets a signal in the middle of a step, such as `kill -9`.
+
+Of one that can be heard, its loader's workers get a copy, as from a terminal or a batch system.
+"""
 
 import multiprocessing
 import os
@@ -21,12 +24,14 @@ def train_and_die(
 ) -> None:
     """Train; in the step after so many, a signal comes."""
     torch.set_num_threads(1)
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the background of a shell ignores it
     done, training_step = 0, SparseDenseModule.training_step
 
     def dying(self: SparseDenseModule, batch: Any, batch_index: int) -> Tensor:
         nonlocal done
         if done == steps:
-            os.kill(os.getpid(), by)
+            os.killpg(0, by)
         done += 1
         return training_step(self, batch, batch_index)
 
@@ -36,18 +41,21 @@ def train_and_die(
 
 
 def train_with_kills(
-    phase: str, store: Path, out: Path, values: dict[str, Any], deaths: Sequence[int], by: int = signal.SIGKILL
+    phase: str, store: Path, out: Path, values: dict[str, Any], deaths: Sequence[int], by: Sequence[int] = ()
 ) -> list[int | None]:
     """Begin, die in the step after so many, go on, ..., and at last run to the end; returns the exit codes.
+
+    `by` has a signal for each death; SIGKILL if not given.
 
     The processes are forked from one that has imported all, because importing takes longer than training here.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     codes: list[int | None] = []
-    for session, steps in enumerate([*deaths, None]):
+    signals = [*(by or [signal.SIGKILL] * len(deaths)), 0]
+    for session, (steps, number) in enumerate(zip([*deaths, None], signals, strict=True)):
         process = context.Process(
-            target=train_and_die, args=(phase, store, out, values, session > 0, steps, by), daemon=False
+            target=train_and_die, args=(phase, store, out, values, session > 0, steps, number), daemon=False
         )
         process.start()
         process.join(120)

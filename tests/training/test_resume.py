@@ -72,3 +72,15 @@ def test_a_killed_run_equals_the_uninterrupted_one(
     codes = train_with_kills(phase, squares_path, tmp_path / "killed", values, deaths)
     assert codes == [-signal.SIGKILL] * len(deaths) + [0]
     assert_same_run(whole.path, tmp_path / "killed")
+
+
+def test_a_signal_that_the_workers_get_too_leaves_a_state(squares_path: Path, tmp_path: Path) -> None:
+    """Ctrl-C in a terminal, the end of a SLURM job and its warning: the step is ended, which takes batches."""
+    values = everything()
+    values["machine"] |= {"num_workers": 1, "checkpoint_steps": None}
+    values["pretrain"] |= {"accumulate": 2}
+    whole = uninterrupted("pretrain", squares_path, tmp_path / "whole", values)
+    signals = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+    codes = train_with_kills("pretrain", squares_path, tmp_path / "stopped", values, [0, 2, 1], by=signals)
+    assert codes == [1, 128 + signal.SIGTERM, 128 + signal.SIGUSR1, 0]
+    assert_same_run(whole.path, tmp_path / "stopped")

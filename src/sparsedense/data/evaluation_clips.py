@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from sparsedense.data.augment import centre_crop_box
 from sparsedense.data.clip_config import ClipConfig
-from sparsedense.data.loader import use_one_thread
+from sparsedense.data.loader import prepare_worker
 from sparsedense.data.sampling import FrameIndices
 from sparsedense.data.store import FrameStore
 
@@ -116,5 +116,5 @@ def evaluation_loader(
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # its own: the random numbers of the training do not depend on how often it begins
-        worker_init_fn=use_one_thread,
+        worker_init_fn=prepare_worker,
     )

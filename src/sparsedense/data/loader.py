@@ -7,6 +7,7 @@ order it is made. Shapes: B videos, C = 3, T frames, H = W = the clip's size in 
 """
 
 import math
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
@@ -266,10 +267,19 @@ def training_loader(dataset: TrainingClips, sampler: DrawSampler, *, batch_size:
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # its own: the random numbers of the training do not depend on how often it begins
         persistent_workers=num_workers > 0,
-        worker_init_fn=use_one_thread,
+        worker_init_fn=prepare_worker,
     )
 
 
-def use_one_thread(_worker: int) -> None:
-    """Start a worker with one torch thread."""
+def prepare_worker(_worker: int) -> None:
+    """Start a worker with one torch thread; it outlives a request to stop, since the main process ends it.
+
+    A terminal, a batch system and `timeout` send theirs to all processes of a job. The training ends its step and writes
+    its state then, and needs batches until it has.
+    """
     torch.set_num_threads(1)  # the workers would fight the network for the cores
+    for name in ("SIGINT", "SIGUSR1"):
+        if hasattr(signal, name):  # SIGUSR1 is missing on Windows
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    # The main process sends this one too, to a worker that does not end otherwise: again where it was not heard.
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
-from sparsedense.data.loader import ClipBatch, ClipLoader, TrainingClips, pack_batch, use_one_thread
+from sparsedense.data.loader import ClipBatch, ClipLoader, TrainingClips, pack_batch, prepare_worker
 from sparsedense.data.remote_store import RemoteStore
 from sparsedense.data.stream_order import StreamOrder, Stretch, batch_stretch, num_batches, rank_stretch
 
@@ -184,5 +184,5 @@ class StreamingLoader:
             collate_fn=pack_batch,
             num_workers=self._num_workers,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=use_one_thread,
+            worker_init_fn=prepare_worker,
         )
