@@ -156,3 +156,61 @@ def test_what_is_not_sharded_is_whole_already() -> None:
 def test_what_does_not_go_with_it_is_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MachineConfig(strategy="fsdp", **settings)
+
+
+# As a fine-tuning, which trains no speed head, and the curriculum, which trains the classifier from its second phase on.
+GOES_ON_BEFORE_ALL_IS_TRAINED = """
+import sys
+import torch
+from torch import distributed, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.device_mesh import init_device_mesh
+from sparsedense.config import MachineConfig
+from sparsedense.training.checkpoints import DurableCheckpoints
+from sparsedense.training.sharding import ShardedStrategy, shard_head
+from sparsedense.training.strategy import trainer_options
+
+trainer_options(MachineConfig(accelerator="cpu", precision="32-true", devices=2, strategy="fsdp"), None)
+distributed.init_process_group("gloo")
+ShardedStrategy.is_global_zero = distributed.get_rank() == 0
+
+
+def made():
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"idle": nn.Linear(8, 8), "trained": nn.Linear(8, 8)})
+    for head in model.values():
+        shard_head(head, init_device_mesh("cpu", (2,)))
+    strategy = ShardedStrategy(2)
+    strategy.model, strategy.checkpoint_io = model, DurableCheckpoints()
+    strategy.optimizers = [torch.optim.AdamW(model.parameters())]
+    return strategy
+
+
+def step(strategy, *names):
+    for number, name in enumerate(names):
+        strategy.model[name](torch.arange(8.0).view(1, 8) + number).square().sum().backward()
+    strategy.optimizers[0].step()
+    strategy.optimizers[0].zero_grad()
+
+
+once = made()
+step(once, "trained")
+options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+states = {"state_dict": get_model_state_dict(once.model, options=options)}
+states["optimizer_states"] = [once.optimizer_state(once.optimizers[0])]
+if distributed.get_rank() == 0:
+    torch.save(states, sys.argv[1])
+distributed.barrier()
+again = made()
+again.load_checkpoint(sys.argv[1])
+for strategy in (once, again):
+    step(strategy, "idle", "trained")
+for one, other in zip(once.model.parameters(), again.model.parameters(), strict=True):
+    assert torch.equal(one.to_local(), other.to_local())
+"""
+
+
+def test_goes_on_where_some_weights_have_not_been_trained_yet(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(GOES_ON_BEFORE_ALL_IS_TRAINED)
+    by_two(str(script), str(tmp_path / "state.ckpt"))

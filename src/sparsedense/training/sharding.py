@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 from sparsedense.models.encoder import Encoder
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+_SOME_WITHOUT_STATE = StateDictOptions(full_state_dict=True, cpu_offload=True, strict=False)
 
 
 class ShardedStrategy(ModelParallelStrategy):
@@ -50,7 +51,11 @@ class ShardedStrategy(ModelParallelStrategy):
         set_model_state_dict(self.model, checkpoint["state_dict"], options=_WHOLE)
         for optimiser, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
             named = FullyShardedDataParallel.rekey_optim_state_dict(state, OptimStateKeyType.PARAM_NAME, self.model)
-            set_optimizer_state_dict(self.model, optimiser, named, options=_WHOLE)
+            set_optimizer_state_dict(self.model, optimiser, named, options=_SOME_WITHOUT_STATE)
+            # PyTorch has made up a state, of a step of its own, for what no loss has trained yet.
+            for name, parameter in self.model.named_parameters():
+                if name not in named["state"]:
+                    optimiser.state.pop(parameter, None)
         return checkpoint
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
