@@ -47,17 +47,36 @@ def test_auto_goes_on_where_there_is_a_state_and_else_begins(tmp_path: Path) -> 
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_what_is_started_again_goes_on(tmp_path: Path, start: Start, rank: int, overwrite: bool) -> None:
-    state = begun(tmp_path)
+    state = begun(tmp_path, job="job")
     start(rank=rank, restarted=True)
     assert enter_folder(tmp_path, resume=False, overwrite=overwrite) == state
     assert state.is_file()
 
 
 def test_what_broke_off_before_its_first_state_begins_anew(tmp_path: Path, start: Start) -> None:
-    begun(tmp_path).unlink()
+    begun(tmp_path, job="job").unlink()
     start(restarted=True)
     assert enter_folder(tmp_path, resume=False, overwrite=False) is None
     assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_what_was_refused_is_refused_again_when_torchrun_tries_once_more(tmp_path: Path, start: Start) -> None:
+    state = begun(tmp_path, job="other")
+    for restarted in (False, True):
+        start(restarted=restarted, nodes=1)
+        with pytest.raises(RunFolderError, match="holds a run already"):
+            enter_folder(tmp_path, resume=False, overwrite=False)
+    assert state.exists()
+
+
+def test_without_a_name_what_is_started_again_goes_on_and_deletes_nothing(tmp_path: Path, start: Start) -> None:
+    state = begun(tmp_path)
+    start(job=None, restarted=True)
+    assert enter_folder(tmp_path, resume=False, overwrite=False) == state
+    state.unlink()
+    with pytest.raises(RunFolderError, match="holds a run already"):
+        enter_folder(tmp_path, resume=False, overwrite=False)
+    assert (tmp_path / "metrics.jsonl").exists()
 
 
 @pytest.mark.parametrize("rank", [0, 1])

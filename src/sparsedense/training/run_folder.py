@@ -50,8 +50,10 @@ def enter_folder(folder: Path, *, resume: bool | Literal["auto"], overwrite: boo
             f"--overwrite of {folder} on several machines could delete this very run after a restart; give torchrun "
             f"an --rdzv-id of this job, or delete the folder and use --resume=auto"
         )
-    if launch is not None and (launch.restarted or (launch.job is not None and _job_of(folder) == launch.job)):
+    if launch is not None and launch.job is not None and _job_of(folder) == launch.job:
         resume, overwrite = "auto", True  # what is in the folder was left by this very run
+    elif launch is not None and launch.job is None and launch.restarted:
+        resume = "auto"  # likely so: a state is gone on from if its settings are these, and nothing is deleted
     checkpoint = newest_checkpoint(checkpoint_folder(folder)) if resume else None
     if resume == "auto":
         resume = checkpoint is not None
