@@ -62,9 +62,19 @@ def test_an_array_has_a_job_for_each_shard(tmp_path: Path) -> None:
     check_by_shellcheck(script)
     assert options_of(script)["array"] == "1-3"
     assert "gpus-per-node" not in options_of(script)
-    (call,) = run(script, tmp_path, SLURM_ARRAY_TASK_ID="2")
+    (call,) = run(script, tmp_path, SLURM_ARRAY_TASK_ID="2", SLURM_CPUS_PER_TASK="8")
     out = str(tmp_path / "parts of it" / "shard-2")
-    assert call == ["--ntasks=1", "sparsedense", "prepare", "my videos", "--shard", "2/3", "--out", out]
+    command = ["sparsedense", "prepare", "my videos", "--shard", "2/3", "--out", out]
+    assert call == ["--ntasks=1", "--cpus-per-task=8", *command]
+
+
+def test_the_stores_of_an_array_may_go_to_a_url(tmp_path: Path) -> None:
+    job = SlurmJob("job", "90", gpus_per_node=0)
+    script = array_script(job, ["sparsedense", "prepare", "videos"], 3, tmp_path, stores="s3://bucket/store-shards")
+    check_by_shellcheck(script)
+    assert options_of(script)["output"] == f"{tmp_path}/slurm-%A-%a.log"
+    (call,) = run(script, tmp_path, SLURM_ARRAY_TASK_ID="2", SLURM_CPUS_PER_TASK="8")
+    assert call[-2:] == ["--out", "s3://bucket/store-shards/shard-2"]
 
 
 def test_a_failing_setup_starts_nothing(tmp_path: Path) -> None:

@@ -1,15 +1,21 @@
 """The command that writes batch scripts for a cluster."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from sparsedense.cli.absolute_paths import absolute_init, absolute_recipe, setting_takes_file, with_absolute_files
 from sparsedense.cli.parser import parse_function, parse_training
+from sparsedense.data.locations import Location, file_name, parse_location, resolved
 
 if TYPE_CHECKING:
     from sparsedense.training.slurm_script import SlurmJob
+
+_SETUP = ("setup", "a line of shell before the command, as in `module load cuda`; give it again for each further line")
+_FILES_OF_PREPARE = ("lists", "cache")  # its flags that take a folder
 
 
 def slurm(arguments: Sequence[str]) -> None:
@@ -22,7 +28,7 @@ def slurm(arguments: Sequence[str]) -> None:
     def command(
         recipe: str,
         out: Path,
-        store: Path,
+        store: str,
         time: str = "24:00:00",
         phase: Literal["pretrain", "finetune", "train"] = "pretrain",
         nodes: int = 1,
@@ -32,7 +38,7 @@ def slurm(arguments: Sequence[str]) -> None:
         memory: str | None = None,
         partition: str | None = None,
         account: str | None = None,
-        setup: list[str] = [],  # noqa: B006 (never changed; jsonargparse shows it in the help)
+        setup: Sequence[str] = (),
         init: str | None = None,
     ) -> None:
         """Write the script of a training; its settings may follow. For that of videos, see `slurm prepare --help`.
@@ -42,18 +48,18 @@ def slurm(arguments: Sequence[str]) -> None:
         Args:
             recipe: name of a recipe, a YAML file, or several joined by +.
             out: the run's folder, where the script is written too.
-            store: folder that `prepare` made.
+            store: folder that `prepare` made, or its URL.
             time: limit of a job, as sbatch takes it: `24:00:00`, `2-00:00:00`.
             phase: `pretrain`, `finetune` or `train`.
             nodes: machines.
             gpus_per_node: GPUs of each, with a process for each; 0 trains on CPUs.
             processes_per_node: processes on each machine, where they are not as many as its GPUs.
-            cpus_per_process: cores of each process; all but one of them read clips.
+            cpus_per_process: cores of each process; beside a GPU all but one of them read clips.
             memory: of each machine, as `64G`.
             partition: of the cluster.
             account: to charge.
-            setup: lines of shell before the command, as in `module load cuda`.
-            init: model file to fine-tune from.
+            setup: lines of shell before the command.
+            init: model file to fine-tune from, or `kinetics`.
         """
         from sparsedense.training.slurm_script import SlurmJob
 
@@ -69,10 +75,10 @@ def slurm(arguments: Sequence[str]) -> None:
             account=account,
             setup=tuple(setup),
         )
-        script = _training(job, phase, recipe, store, out, init, settings)
+        script = _training(job, phase, recipe, parse_location(store), out, init, settings)
         _write(out / "job.sh", script)
 
-    command(**parse_function(command, "slurm", own))
+    command(**parse_function(command, "slurm", own, repeated=_SETUP))
 
 
 def _slurm_prepare(arguments: Sequence[str]) -> None:
@@ -80,21 +86,22 @@ def _slurm_prepare(arguments: Sequence[str]) -> None:
     options = list(arguments[split + 1 :])
 
     def command(
-        source: Path,
-        out: Path,
+        source: str,
+        out: Location,
         time: str = "24:00:00",
         shards: int = 16,
         cpus: int = 8,
         memory: str | None = None,
         partition: str | None = None,
         account: str | None = None,
-        setup: list[str] = [],  # noqa: B006 (never changed; jsonargparse shows it in the help)
+        setup: Sequence[str] = (),
     ) -> None:
         """Write the script of `prepare` as an array of jobs, one a shard; what follows `--` goes to `prepare`.
 
         Args:
-            source: the videos.
-            out: the store; those of the shards and the script lie in `OUT-shards`.
+            source: the videos: a folder or list, or its URL.
+            out: the store; those of the shards lie in `OUT-shards`, as does the script, for a URL in the folder of
+                that name here.
             time: limit of each job, as sbatch takes it.
             shards: jobs of the array.
             cpus: cores of each job.
@@ -103,10 +110,10 @@ def _slurm_prepare(arguments: Sequence[str]) -> None:
             account: to charge.
             setup: lines of shell before the command.
         """
-        from sparsedense.training.slurm_script import SlurmJob, array_script
+        from sparsedense.training.slurm_script import SlurmJob
 
         job = SlurmJob(
-            name=f"prepare-{out.name}",
+            name=f"prepare-{file_name(out)}",
             time=time,
             gpus_per_node=0,
             cpus_per_process=cpus,
@@ -115,12 +122,23 @@ def _slurm_prepare(arguments: Sequence[str]) -> None:
             account=account,
             setup=tuple(setup),
         )
-        folder = out.resolve().with_name(f"{out.name}-shards")
-        words = [sys.executable, "-m", "sparsedense", "prepare", str(source.resolve()), *options]
-        _write(folder / "job.sh", array_script(job, words, shards, folder))
-        print(f"then: sparsedense merge {folder}/shard-* --out {out}")
+        _write_array(job, parse_location(source), out, shards, options)
 
-    command(**parse_function(command, "slurm prepare", arguments[:split]))
+    own = parse_function(command, "slurm prepare", arguments[:split], repeated=_SETUP, out_may_be_url=True)
+    command(**own)
+
+
+def _write_array(job: "SlurmJob", source: Location, out: Location, shards: int, options: Sequence[str]) -> None:
+    from sparsedense.training.slurm_script import array_script
+
+    stores, parts = f"{resolved(out)}-shards", "shard-*"
+    folder = Path(stores)
+    if isinstance(out, str):  # the script and the jobs' output need a folder, and a shell finds nothing at a URL by *
+        folder, parts = Path(f"{file_name(out)}-shards").resolve(), f"shard-{{1..{shards}}}"
+    words = [sys.executable, "-m", "sparsedense", "prepare", resolved(source)]
+    words += with_absolute_files(options, _FILES_OF_PREPARE.__contains__)
+    _write(folder / "job.sh", array_script(job, words, shards, folder, stores=parse_location(stores)))
+    print(f"then: sparsedense merge {shlex.quote(stores)}/{parts} --out {shlex.quote(str(out))}")
 
 
 def _write(path: Path, script: str) -> None:
@@ -130,22 +148,24 @@ def _write(path: Path, script: str) -> None:
 
 
 def _training(
-    job: "SlurmJob", phase: str, recipe: str, store: Path, out: Path, init: str | None, settings: list[str]
+    job: "SlurmJob", phase: str, recipe: str, store: Location, out: Path, init: str | None, settings: list[str]
 ) -> str:
     """The script of a training, once all that can be refused here has been looked at."""
     from sparsedense.training.clip_streams import batch_share
     from sparsedense.training.slurm_script import training_script
 
-    defaults = {
-        "--machine.accelerator": "gpu" if job.gpus_per_node else "cpu",
-        "--machine.num_workers": str(job.cpus_per_process - 1),
-    }
-    named = Path(recipe).resolve() if Path(recipe).is_file() else recipe
-    words = [str(store.resolve()), "--out", str(out.resolve()), "--recipe", str(named)]
-    for name, value in defaults.items():
-        words += [name, value]
-    words += [*settings, *(["--init", init] if init else []), "--resume=auto"]
+    words = [resolved(store), "--out", str(out.resolve()), "--recipe", absolute_recipe(recipe)]
+    words += ["--machine.accelerator", "gpu" if job.gpus_per_node else "cpu"]
+    if job.gpus_per_node:  # on a CPU the network needs the cores itself, and `auto` leaves them to it
+        words += ["--machine.num_workers", str(job.cpus_per_process - 1)]
+    words += with_absolute_files(settings, setting_takes_file)
+    if init:
+        words += ["--init", absolute_init(init)]
+    words += ["--resume=auto"]
     experiment = parse_training(phase, "", words).experiment
+    labelled = experiment.labelled_list
+    if labelled is not None and not Path(labelled).is_absolute():  # one that a recipe names
+        words += ["--labelled_list", str(Path(labelled).resolve())]
     batch_share(getattr(experiment, phase).batch_size, job.num_processes)
     return training_script(job, [sys.executable, "-m", "sparsedense", phase, *words], out.resolve())
 

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sparsedense.data.locations import Location
+
 _TIME = re.compile(r"(\d+-)?\d+(:\d\d){0,2}")  # sbatch: minutes, minutes:seconds, hours:minutes:seconds, days-hours...
+_CORES = '--cpus-per-task="$SLURM_CPUS_PER_TASK"'  # srun does not take them over from sbatch since SLURM 22.05
 
 
 @dataclass(frozen=True)
@@ -79,19 +82,21 @@ def training_script(job: SlurmJob, command: Sequence[str], log_folder: Path) -> 
         "--open-mode=append",
         f"--output={shlex.quote(str(log_folder))}/slurm-%j.log",
     ]
-    # srun does not take the cores over from sbatch by itself since SLURM 22.05.
-    start = f'srun --kill-on-bad-exit=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" {_quoted(command)}'
+    start = f"srun --kill-on-bad-exit=1 {_CORES} {_quoted(command)}"
     return _script(job, options, start)
 
 
-def array_script(job: SlurmJob, command: Sequence[str], shards: int, folder: Path) -> str:
+def array_script(
+    job: SlurmJob, command: Sequence[str], shards: int, folder: Path, *, stores: Location | None = None
+) -> str:
     """Script of `prepare` as an array of jobs, each of one shard; the stores are put together by `merge` afterwards.
 
     Args:
         job: what each job of the array asks for.
         command: `sparsedense prepare SOURCE` with its options, but without `--shard` and `--out`.
         shards: how many jobs.
-        folder: where the shards' stores, `shard-1` and so on, and the output go; it must be there when the jobs start.
+        folder: where the output goes; it must be there when the jobs start.
+        stores: folder or URL that the shards' stores, `shard-1` and so on, go to; `folder` if not given.
 
     Raises:
         ValueError: fewer than 1 shard.
@@ -105,8 +110,8 @@ def array_script(job: SlurmJob, command: Sequence[str], shards: int, folder: Pat
         "--open-mode=append",
         f"--output={shlex.quote(str(folder))}/slurm-%A-%a.log",
     ]
-    part = f'{shlex.quote(str(folder))}/shard-"$SLURM_ARRAY_TASK_ID"'
-    start = f'srun --ntasks=1 {_quoted(command)} --shard "$SLURM_ARRAY_TASK_ID/{shards}" --out {part}'
+    part = f'{shlex.quote(str(stores or folder))}/shard-"$SLURM_ARRAY_TASK_ID"'
+    start = f'srun --ntasks=1 {_CORES} {_quoted(command)} --shard "$SLURM_ARRAY_TASK_ID/{shards}" --out {part}'
     return _script(job, options, start)
 
 

@@ -1,0 +1,69 @@
+"""Paths on a command line as absolute ones: a batch job starts in the folder where sbatch is called."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass
+from pathlib import Path
+
+from sparsedense.data.locations import parse_location, resolved
+
+
+def absolute_recipe(recipe: str) -> str:
+    """A recipe with its files as absolute paths; names of shipped recipes stay. It is read as `config` reads it.
+
+    Raises:
+        FileNotFoundError: there is no such recipe.
+        ValueError: a file could not be told from several recipes joined by +.
+    """
+    from sparsedense.config import recipe_names, recipe_path
+
+    if not Path(recipe).is_file() and "+" in recipe:
+        first, _, rest = recipe.partition("+")
+        file = absolute_recipe(first)
+        if "+" in file:
+            raise ValueError(
+                f"recipe {first!r} is the file {file}, whose path has a +, which joins recipes; give it as the last "
+                "recipe, or move it to a folder without +"
+            )
+        return f"{file}+{absolute_recipe(rest)}"
+    return recipe if recipe in recipe_names() else str(recipe_path(recipe).resolve())
+
+
+def absolute_init(init: str) -> str:
+    """The model file to start from as an absolute path; `kinetics` is none."""
+    from sparsedense.training.run import KINETICS
+
+    return init if init == KINETICS else resolved(parse_location(init))
+
+
+def with_absolute_files(words: Sequence[str], takes_file: Callable[[str], bool]) -> list[str]:
+    """The words with the values of some flags, written as `--name VALUE` or `--name=VALUE`, as absolute paths.
+
+    Args:
+        words: of a command line.
+        takes_file: whether the flag of that name, without its dashes and with underscores, takes a file or folder.
+    """
+    written = list(words)
+    for index, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if not name.startswith("--") or not takes_file(name.removeprefix("--").replace("-", "_")):
+            continue
+        if equals:
+            written[index] = f"{name}={_absolute(value)}"
+        elif index + 1 < len(words):
+            written[index + 1] = _absolute(words[index + 1])
+    return written
+
+
+def setting_takes_file(name: str) -> bool:
+    """Whether a setting of an `Experiment` takes a file: the published list, or a YAML file for a whole section."""
+    from sparsedense.config import Experiment
+
+    value: object = Experiment()
+    for part in name.split("."):
+        value = getattr(value, part, None)
+    return name == "labelled_list" or is_dataclass(value)
+
+
+def _absolute(value: str) -> str:
+    # `null` is no file, and a section may be written out as {"threads": 2}.
+    return value if value == "null" or value.startswith("{") else resolved(parse_location(value))
