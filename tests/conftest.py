@@ -3,7 +3,7 @@
 Three classes differ in colour and in motion; a video of `right` is a blue square that moves to the right and back.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +96,22 @@ def squares_path(squares_folder: Path, tmp_path_factory: pytest.TempPathFactory)
 def squares(squares_path: Path) -> FrameStore:
     """The squares, opened; tests only read it."""
     return FrameStore(squares_path)
+
+
+FewSquares = Callable[..., FrameStore]
+
+
+@pytest.fixture
+def few_squares(squares_folder: Path, tmp_path: Path) -> FewSquares:
+    """Makes a store of a few of the squares, from a name, a label and a split of each."""
+
+    def make(*rows: tuple[str, str, str]) -> FrameStore:
+        lines = [f"{squares_folder / name},{label},{split}" for name, label, split in rows]
+        (tmp_path / "few.csv").write_text("\n".join(["path,label,split", *lines]))
+        prepare(tmp_path / "few.csv", tmp_path / "few", short_side=HEIGHT, workers=0)
+        return FrameStore(tmp_path / "few")
+
+    return make
 
 
 def tiny_experiment(**changes: Any) -> Experiment:

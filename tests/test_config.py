@@ -7,6 +7,8 @@ import yaml
 
 from sparsedense.config import (
     Experiment,
+    MachineConfig,
+    PhaseConfig,
     experiment_from_dict,
     experiment_to_dict,
     load_experiment,
@@ -55,7 +57,8 @@ def test_every_recipe_trains_at_the_small_size(name: str) -> None:
     assert small.model == load_experiment("small").model
     assert small.clips.min_frames <= 100, "the shortest videos of `actors` will do"
     for experiment in (whole, small):
-        assert len(build_objectives(experiment.objective, experiment.clips, feature_dim=8, map_positions=4)) > 0
+        built = build_objectives(experiment.objective, experiment.clips, feature_dim=8, map_positions=lambda _: 4)
+        assert len(built) > 0
 
 
 def test_the_second_recipe_overrides_the_first(tmp_path: Path) -> None:
@@ -125,6 +128,44 @@ def test_a_value_of_the_wrong_type_is_told_by_name(values: dict[str, Any], told:
 def test_values_out_of_their_range_are_errors() -> None:
     with pytest.raises(ValueError, match=r"input \('flow'\) must be one of rgb, residual, both"):
         load_experiment("paper-jsd", model={"input": "flow"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("epochs", 0, "at least 1"),
+        ("epochs", -1, "at least 1"),
+        ("batch_size", 0, "at least 1"),
+        ("accumulate", 0, "at least 1"),
+        ("steps_per_epoch", 0, "at least 1, or null"),
+        ("fraction_per_epoch", -1.0, "finite and above 0"),
+        ("fraction_per_epoch", 0.0, "finite and above 0"),
+        ("learning_rate", 0.0, "finite and above 0"),
+        ("learning_rate", float("nan"), "finite and above 0"),
+        ("learning_rate_floor", -1e-4, "finite and at least 0"),
+        ("learning_rate_floor", 0.01, r"at most learning_rate \(0\.001\)"),
+        ("weight_decay", -0.1, "finite and at least 0"),
+        ("gradient_clip", 0.0, "finite and above 0, or null"),
+    ],
+)
+def test_a_phase_out_of_range_is_told_with_what_was_expected(name: str, value: float, expected: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} \({value}\) must be {expected}"):
+        load_experiment("sparsedense", train={name: value})
+
+
+def test_the_ends_of_the_ranges_of_a_phase_are_allowed() -> None:
+    PhaseConfig(epochs=1, batch_size=1, steps_per_epoch=1, learning_rate_floor=0.0, weight_decay=0.0, gradient_clip=0.1)
+    PhaseConfig(learning_rate=1e-3, learning_rate_floor=1e-3)
+    PhaseConfig(learning_rate=1e-12, rate_schedule="constant")  # which takes no notice of the floor
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true", "float32"])
+def test_weights_of_another_precision_are_refused(precision: str) -> None:
+    """Augmentation, BatchNorm's statistics and the losses are float32's."""
+    with pytest.raises(ValueError, match=rf"machine\.precision \('{precision}'\) must be auto, .*bf16-mixed"):
+        load_experiment("sparsedense", machine={"precision": precision})
+    for allowed in ("auto", "32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16"):
+        MachineConfig(precision=allowed)
 
 
 @pytest.mark.parametrize("name", recipe_names())

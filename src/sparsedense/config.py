@@ -1,8 +1,9 @@
 """An experiment as dataclasses: read from YAML, changed by flags, written beside every run.
 
-The defaults are the paper's numbers (METHOD sections 1, 2 and 4); the files in `recipes/` say what they change.
+The defaults are the paper's numbers (Dave et al., 2020); the files in `recipes/` say what they change.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from sparsedense.objectives_config import ObjectiveConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_RECIPE = "sparsedense"
+# Those with float32 weights, by all of Lightning's names: the augmentation and the losses are written for such.
+_PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
 
 
 @dataclass(frozen=True)
@@ -27,18 +30,19 @@ class PhaseConfig:
         epochs: number of epochs.
         batch_size: videos a step, those of all processes together; pretraining sends two clips of each through the
             network.
-        steps_per_epoch: steps that make an epoch; `null` makes it one pass over the epoch's videos.
+        steps_per_epoch: batches that make an epoch; `null` makes it one pass over the epoch's videos.
         fraction_per_epoch: share of the videos drawn in an epoch while there is no supervision (the paper's quarter).
         learning_rate: the largest rate.
-        learning_rate_floor: the smallest rate.
-        rate_schedule: `paper` (METHOD section 4), `cosine` or `constant`.
+        learning_rate_floor: the smallest rate; a `constant` one has none.
+        rate_schedule: `paper` (Dave et al., 2020), `cosine` or `constant`.
         weight_schedule: `paper` moves from speed to consistency as in the paper's Figure 5, `constant` keeps both at 1.
         weight_decay: AdamW's decay; 0 is plain Adam.
         keep: which epoch's weights the model file gets: `best` by validation accuracy, where there is a validation, or
             `last`.
         gradient_clip: largest norm of the gradient; `null` does not clip.
-        accumulate: batches whose mean gradient makes one step, for batches that do not fit the memory. The gradient is
-            that of the large batch but for BatchNorm and the losses that compare videos: both see one batch at a time.
+        accumulate: batches whose mean gradient makes one step, for batches that do not fit the memory; an epoch's last
+            step may have fewer. The gradient is that of the large batch but for BatchNorm and the losses that compare
+            videos: both see one batch at a time.
     """
 
     epochs: int = 150
@@ -55,8 +59,22 @@ class PhaseConfig:
     accumulate: int = 1
 
     def __post_init__(self) -> None:
-        if self.accumulate < 1:
-            raise ValueError(f"accumulate ({self.accumulate}) must be at least 1")
+        for name in ("epochs", "batch_size", "accumulate"):
+            self._check(name, getattr(self, name) >= 1, "at least 1")
+        steps, clip = self.steps_per_epoch, self.gradient_clip
+        self._check("steps_per_epoch", steps is None or steps >= 1, "at least 1, or null for a pass over the videos")
+        self._check("gradient_clip", clip is None or 0 < clip < math.inf, "finite and above 0, or null")
+        self._check("fraction_per_epoch", 0 < self.fraction_per_epoch < math.inf, "finite and above 0")
+        self._check("weight_decay", 0 <= self.weight_decay < math.inf, "finite and at least 0")
+        self._check("learning_rate", 0 < self.learning_rate < math.inf, "finite and above 0")
+        self._check("learning_rate_floor", 0 <= self.learning_rate_floor < math.inf, "finite and at least 0")
+        if self.rate_schedule != "constant":
+            under = self.learning_rate_floor <= self.learning_rate
+            self._check("learning_rate_floor", under, f"at most learning_rate ({self.learning_rate}); lower it too")
+
+    def _check(self, name: str, fits: bool, expected: str) -> None:
+        if not fits:
+            raise ValueError(f"{name} ({getattr(self, name)}) must be {expected}")
 
 
 @dataclass(frozen=True)
@@ -73,7 +91,8 @@ class MachineConfig:
         sync_batchnorm: whether BatchNorm takes its statistics over the batch of all processes, so that their number
             changes nothing about the result. `auto` does so on GPUs and with `fsdp`; on CPUs it takes as long as the
             network.
-        precision: `auto` takes bfloat16 where the machine computes in it, else float32; or Lightning's names.
+        precision: `auto` takes bfloat16 where the machine computes in it, else float32; or, by Lightning's names,
+            `32-true`, `bf16-mixed` or `16-mixed`. The weights are float32 in all of them.
         channels_last: memory layout of the network's tensors; `auto` takes it with bfloat16, on a GPU, and on a CPU for
             narrow networks and with AVX-512. `sparsedense tune` measures it.
         num_workers: processes that read clips beside each training process; 0 reads in the training process. `auto`
@@ -112,6 +131,11 @@ class MachineConfig:
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"machine.threads ({self.threads}) must be at least 1, or null for PyTorch's own choice")
+        if self.precision not in _PRECISIONS:
+            raise ValueError(
+                f"machine.precision ({self.precision!r}) must be auto, 32-true, bf16-mixed or 16-mixed: weights are "
+                f"trained in float32; bf16-mixed computes in bfloat16"
+            )
         if self.strategy == "fsdp":
             self._check_fsdp()
         steps = self.checkpoint_steps

@@ -10,8 +10,9 @@ class SpeedConfig:
 
     Attributes:
         weight: factor of the loss.
-        kind: `binary` tells sparse from dense (the paper), `n_way` tells all of `clips.skip_ratios` apart (Pace, ECCV
-            2020), `ranking` says which of two clips of a video is the faster (RSPNet, TransRank).
+        kind: `binary` tells sparse from dense (the paper), `n_way` tells `clips.skip_ratio` and all of
+            `clips.other_skip_ratios` apart (Pace, ECCV 2020), `ranking` says which of two clips of a video is the
+            faster (RSPNet, TransRank).
     """
 
     weight: float = 1.0
@@ -46,7 +47,8 @@ class AlignmentConfig:
         weight: factor of the loss.
         temperature: of the softmax over cosine similarities.
         across_videos: whether the clips of the other videos of the batch are candidates too; false in TCLR.
-        local_weight: factor of TCLR's local-local contrast of two clips an interval; needs an even `clips.dense_clips`.
+        local_weight: factor of TCLR's local-local contrast of two clips an interval against those of other intervals;
+            needs `clips.dense_copies` 2 and at least 2 `clips.dense_clips`.
     """
 
     weight: float = 0.0

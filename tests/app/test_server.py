@@ -110,6 +110,12 @@ def test_an_address_in_use_is_told(colour_model: VideoRecogniser) -> None:
             serve(colour_model, AppSettings(), port=taken.getsockname()[1])
 
 
+@pytest.mark.parametrize("port", [99999, -1])
+def test_a_port_that_cannot_be_is_told(colour_model: VideoRecogniser, port: int) -> None:
+    with pytest.raises(ValueError, match=f"--port {port} must be from 1 to 65535, or 0 for a free one"):
+        serve(colour_model, AppSettings(), port=port)
+
+
 def test_a_folder_that_is_no_store_is_told(colour_model: VideoRecogniser, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is not a frame store"):
         create_app(colour_model, AppSettings(store=tmp_path), tmp_path)

@@ -1,9 +1,11 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sparsedense.cli import main
+from sparsedense.training.tuning import Trial
 
 OPTIONS = ["--workers", "0,1", "--rounds", "2", "--batch-size", "2", "--clip-length", "4", "--size", "16"]
 
@@ -27,3 +29,49 @@ def test_only_data_can_be_measured(squares_path: Path, capsys: pytest.CaptureFix
     with pytest.raises(SystemExit):
         main(["bench", "network", str(squares_path)])
     assert "data" in capsys.readouterr().err
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("sparsedense.data.remote_store.DEFAULT_CACHE", tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+def assert_copied(folder: object, cache: Path, store: Path) -> None:
+    assert isinstance(folder, Path)
+    assert folder.is_relative_to(cache)
+    shards = [path.name for path in (store / "shards").iterdir()]
+    assert shards
+    assert all((folder / "shards" / name).is_file() for name in shards)
+
+
+def test_a_step_can_be_measured_on_a_store_at_a_url(
+    squares_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores: list[object] = []
+
+    def measured(_experiment: object, *, store: object, **_: object) -> SimpleNamespace:
+        stores.append(store)
+        return SimpleNamespace(to_dict=dict)
+
+    monkeypatch.setattr("sparsedense.training.step_timing.time_step", measured)
+    for given in ([], ["--store", str(squares_path)], ["--store", squares_path.as_uri()]):
+        assert main(["bench", "train", "small", "--json", *given]) == 0
+    assert stores[:2] == [None, squares_path]
+    assert_copied(stores[2], cache, squares_path)
+
+
+def test_tuning_takes_a_store_at_a_url(
+    squares_path: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores: list[object] = []
+
+    def tuned(_experiment: object, store: object, **_: object) -> list[Trial]:
+        stores.append(store)
+        return [Trial({}, 1.0)]
+
+    monkeypatch.setattr("sparsedense.training.tuning.tune", tuned)
+    for store in (str(squares_path), squares_path.as_uri()):
+        assert main(["tune", "small", store, "--out", str(tmp_path / "tuned.yaml")]) == 0
+    assert stores[0] == squares_path
+    assert_copied(stores[1], cache, squares_path)

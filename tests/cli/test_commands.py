@@ -141,6 +141,28 @@ def test_inspecting_shows_the_store_and_draws_it(squares_path: Path, tmp_path: P
     assert sheet.is_file()
 
 
+def test_inspecting_counts_by_the_clips_of_a_recipe(squares_path: Path, tmp_path: Path, capsys: Capture) -> None:
+    flags = ["--contact-sheet", str(tmp_path / "sheet.png")]
+    for told, recipe, frames in (
+        ([], "sparsedense", 109),
+        (["--recipe", "sparsedense+small"], "sparsedense+small", load_experiment("sparsedense+small").clips.min_frames),
+        (["--clip-length", "10", "--skip-ratio", "3", "--min-dense-stride-frames", "1"], "sparsedense", 30),
+    ):
+        assert main(["inspect", str(squares_path), *flags, *told]) == 0
+        printed = " ".join(capsys.readouterr().out.split())
+        assert f"length filter of the recipe {recipe} leaves" in printed
+        assert f">= {frames} frames" in printed
+
+
+def test_preparing_warns_of_classes_that_lack_videos(squares_folder: Path, tmp_path: Path, capsys: Capture) -> None:
+    rows = [f"{squares_folder}/train/down/down_train{number}.mp4,down,g{number},train" for number in range(2)]
+    rows += [f"{squares_folder}/test/{name}/{name}_test0.mp4,{name},{name},test" for name in ("down", "right")]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,group,split", *rows]))
+    assert main(["prepare", str(tmp_path / "list.csv"), "--out", str(tmp_path / "store"), "--workers", "0"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "warning: 1 class without a training video, because all its videos are of one group: 'right'" in printed
+
+
 def test_inspecting_a_store_at_a_url_draws_it_here(
     squares_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

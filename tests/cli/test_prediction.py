@@ -100,6 +100,7 @@ def test_mistakes_are_told(model: str, videos: Path, tmp_path: Path, capsys: Cap
         ([model, str(videos), "--top-k", "0"], "--top-k (0) must be at least 1"),
         ([model, str(videos), "--clips-per-video", "0"], "num_clips (0)"),
         ([model, str(tmp_path / "*.avi")], "no file matches"),
+        ([model, str(videos), "--device", "gpu"], "--device gpu: no such device was found on this machine"),
     ):
         assert main(["predict", *arguments]) == 1
         error = capsys.readouterr().err

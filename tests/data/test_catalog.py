@@ -42,7 +42,7 @@ def test_class_folders_with_unlabelled_videos(tmp_path: Path) -> None:
 
 def test_other_and_hidden_files_are_left_out_and_counted(tmp_path: Path) -> None:
     make_files(tmp_path, "a/1.mp4", "a/notes.txt", "b.TXT", "LICENSE", "a/.hidden.mp4", ".cache/2.mp4")
-    catalog = read_catalog(tmp_path)
+    catalog = read_catalog(tmp_path, val_fraction=0, test_fraction=0)
     assert list(table_of(catalog)) == ["a/1.mp4"]
     assert catalog.notes == ("3 other files ignored: .txt x2, no extension x1",)
 
@@ -96,6 +96,35 @@ def test_a_jsonl_file_and_a_csv_inside_a_folder_read_alike(tmp_path: Path) -> No
     (tmp_path / "videos.csv").write_text("path,label\n1.mp4,a\n2.mp4,\n")
     (tmp_path / "other.jsonl").write_text('{"path": "1.mp4", "label": "a"}\n\n{"path": "2.mp4", "label": null}\n')
     assert read_catalog(tmp_path).entries == read_catalog(tmp_path / "other.jsonl").entries
+
+
+def test_a_list_in_the_folder_does_not_take_over_in_silence(tmp_path: Path) -> None:
+    make_files(tmp_path, "1.mp4", "2.mp4", "more/3.mp4", "more/4.txt")
+    (tmp_path / "videos.csv").write_text(f"path,label\n1.mp4,a\n{tmp_path / '2.mp4'},\n")
+    expected = "videos and labels are those of videos.csv in the folder"
+    in_folder, named = (
+        read_catalog(source, val_fraction=0, test_fraction=0) for source in (tmp_path, tmp_path / "videos.csv")
+    )
+    assert in_folder.notes == (f"{expected}; 1 video file there not in it",)
+    assert named.notes == (), "whoever names it knows"
+    (tmp_path / "more" / "3.mp4").unlink()
+    (tmp_path / "videos.csv").write_text("path,label,group,split\n1.mp4,a,g1,train\n2.mp4,a,g2,test\n")
+    (note,) = read_catalog(tmp_path, group_pattern=r"\d").notes
+    assert note == (
+        "videos, labels, groups and splits are those of videos.csv in the folder, so --group-pattern, --val-fraction "
+        "and --test-fraction have no effect on them"
+    )
+
+
+def test_a_split_that_stays_empty_is_told_with_the_reason(tmp_path: Path) -> None:
+    make_files(tmp_path, *(f"{label}/{label}_{number}.mp4" for label in "ab" for number in range(5)))
+    told = "stays empty: all videos of a class are of one group, which is never cut"
+    assert read_catalog(tmp_path, group_pattern="[ab]").notes == (f"the split val {told}", f"the split test {told}")
+    assert read_catalog(tmp_path, group_pattern="[ab]", val_fraction=0.0).notes == (f"the split test {told}",)
+    assert read_catalog(tmp_path, group_pattern="[ab]", test_groups=["a"]).notes == (), "as it was asked for"
+    make_files(tmp_path, "b/c.mp4")
+    few = read_catalog(tmp_path, group_pattern="[abc]_?")
+    assert few.notes[0] == "the split val stays empty: there are too few groups"
 
 
 def test_groups_come_from_the_file_name_or_else_the_path(tmp_path: Path) -> None:

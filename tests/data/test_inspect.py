@@ -12,6 +12,7 @@ from sparsedense.data.errors import StoreError
 from sparsedense.data.file_cache import FileCache
 from sparsedense.data.inspect import inspect_store, print_summary
 from sparsedense.data.store import FrameStore
+from tests.conftest import FewSquares
 from tests.data.conftest import BROKEN, GOOD
 
 
@@ -38,6 +39,26 @@ def test_the_summary_counts_what_is_there(jpeg_store: Path) -> None:
 
 def test_the_default_filter_is_the_papers(jpeg_store: Path) -> None:
     assert inspect_store(jpeg_store).min_frames == 109
+
+
+def test_a_filter_may_be_given_and_is_named(jpeg_store: Path) -> None:
+    summary = inspect_store(jpeg_store, min_frames=20)
+    assert summary.kept == inspect_store(jpeg_store, clip_length=10, skip_ratio=2.0, min_dense_stride_frames=1.0).kept
+    text = io.StringIO()
+    print_summary(summary, recipe="tclr+small", console=Console(file=text, width=120))
+    assert "the length filter of the recipe tclr+small leaves" in " ".join(text.getvalue().split())
+    assert ">= 20 frames" in text.getvalue()
+
+
+def test_classes_that_lack_videos_are_named(squares: FrameStore, few_squares: FewSquares) -> None:
+    assert not inspect_store(squares.path).gaps
+    rows = [("train/down/down_train0.mp4", "down", "train"), ("test/down/down_test0.mp4", "down", "test")]
+    summary = inspect_store(few_squares(*rows, ("test/right/right_test0.mp4", "right", "test")).path)
+    told = "1 class without a training video, because all its videos are of one group: 'right'"
+    assert summary.gaps == (told,)
+    text = io.StringIO()
+    print_summary(summary, console=Console(file=text, width=120))
+    assert f"Warning: {told}" in text.getvalue()
 
 
 def test_the_printed_summary_shows_it(jpeg_store: Path) -> None:

@@ -48,6 +48,7 @@ def test_without_a_wrong_clock_all_rates_are_numbers(squares: FrameStore) -> Non
         ({"workers": ()}, r"workers \(\[\]\)"),
         ({"workers": (-1,)}, r"workers \(\[-1\]\)"),
         ({"clips": ClipConfig()}, "no video has the 109 frames"),
+        ({"device": "gpu"}, "--device gpu: no such device was found on this machine; use cpu or auto"),
     ],
 )
 def test_what_cannot_be_measured_is_an_error(squares: FrameStore, options: dict[str, object], message: str) -> None:

@@ -195,7 +195,7 @@ def test_an_open_store_pickles_without_its_files(jpeg_store: Path) -> None:
 def test_a_folder_that_is_no_store_is_explained(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"missing does not exist; make one with `sparsedense prepare"):
         FrameStore(tmp_path / "missing")
-    with pytest.raises(StoreError, match=r"is not a frame store \(it has no store\.json\)"):
+    with pytest.raises(StoreError, match=r"is not a frame store \(it has no store\.json\); .* --out STORE`$"):
         FrameStore(tmp_path)
 
 

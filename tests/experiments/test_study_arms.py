@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sparsedense.config import load_experiment, recipe_names
-from sparsedense.experiments.study_arms import load_arms, shared_finetuning
+from sparsedense.experiments.study_arms import check_arms, load_arms, shared_finetuning
 from sparsedense.experiments.study_config import load_study, study_from_dict, study_names
 
 
@@ -44,7 +44,8 @@ def test_a_run_takes_one_device(study_values: dict[str, Any], tiny_recipe: Path)
         ({"labels_per_class": 2}, r"labels_per_class from None to 2"),
         ({"clips": {"skip_ratio": 2.0}}, r"the shortest video"),
         ({"seed": 3}, r"seed from 0 to 3"),
-        ({"finetune": {"epoch": 9}}, r"(?s)arms\.tiny\.finetune.*epoch"),
+        ({"finetune": {"epoch": 9}}, r"arms\.tiny\.finetune\.finetune has no key 'epoch'; its keys are epochs, "),
+        ({"finetune": {"epochs": "many"}}, r"(?s)arms\.tiny\.finetune: .*finetune\.epochs.*many"),
     ],
 )
 def test_an_arm_cannot_train_for_longer_or_on_other_videos(
@@ -53,6 +54,36 @@ def test_an_arm_cannot_train_for_longer_or_on_other_videos(
     study_values["arms"]["tiny"]["finetune"] = change
     with pytest.raises(ValueError, match=message):
         load_arms(study_from_dict(study_values))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"finetune": {"recipe": "sparsedense", "overrides": {"finetune": {"epoch": 30}}}},
+            r"^blame\.yaml: finetune\.overrides\.finetune has no key 'epoch'; its keys are epochs, batch_size, ",
+        ),
+        (
+            {"finetune": {"recipe": "sparsedense", "overrides": {"finetune": {"epochs": 0}}}},
+            r"^blame\.yaml: finetune\.overrides: epochs \(0\) must be at least 1",
+        ),
+        ({"pretrain": {"model": {"widht": 0.5}}}, r"^blame\.yaml: pretrain\.model has no key 'widht'"),
+        (
+            {"arms": {"scratch": {}, "a": {"recipe": "speed", "pretrain": {"objectives": {}}}}},
+            r"^blame\.yaml: arms\.a\.pretrain has no key 'objectives'; its keys are .*objective",
+        ),
+        (
+            {"arms": {"scratch": {}, "a": {"recipe": "speed", "pretrain": {"seed": "one"}}}},
+            r"(?s)^blame\.yaml: arms\.a\.pretrain: .*seed.*one",
+        ),
+        ({"arms": {"scratch": {}, "a": {"recipe": "spede"}}}, r"^blame\.yaml: spede is neither a recipe"),
+    ],
+)
+def test_a_mistake_is_told_with_the_file_and_the_place(
+    study_values: dict[str, Any], values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        check_arms(study_from_dict(study_values | values), "blame.yaml")
 
 
 def test_all_arms_have_one_network(study_values: dict[str, Any]) -> None:

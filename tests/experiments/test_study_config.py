@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -5,6 +6,7 @@ import pytest
 import yaml
 
 from sparsedense.config import nested_update
+from sparsedense.experiments.study_arms import check_arms
 from sparsedense.experiments.study_config import (
     load_study,
     study_from_dict,
@@ -78,7 +80,20 @@ def test_a_name_is_that_of_a_shipped_study_or_a_file(tmp_path: Path) -> None:
         assert "scratch" in load_study(name, stores=["store"]).arms
         assert study_path(name).read_text().startswith("# "), "the study says what it is"
     with pytest.raises(FileNotFoundError, match=r"neither a study of this package \(ablation.*\) nor a YAML file"):
+        study_path("few_label")
+    with pytest.raises(FileNotFoundError, match=r"absent\.yaml does not exist; .*\(ablation, few_labels\)"):
         study_path(tmp_path / "absent.yaml")
+
+
+def test_the_example_in_the_docs_is_a_study(tmp_path: Path) -> None:
+    docs = Path(__file__).parents[2] / "docs" / "experiments.md"
+    section = docs.read_text().partition("## A comparison of your own\n")[2]
+    (tmp_path / "mine.yaml").write_text(section.split("```")[1].removeprefix("yaml"))
+    (tmp_path / "model.safetensors").touch()
+    config = load_study(tmp_path / "mine.yaml")
+    assert list(config.arms) == ["scratch", "sparsedense", "speed", "mine"]
+    mine = replace(config.arms["mine"], init=str(tmp_path / "model.safetensors"))
+    check_arms(replace(config, arms={**config.arms, "mine": mine}), "mine.yaml")
 
 
 def test_updating_goes_section_by_section_and_leaves_the_base() -> None:

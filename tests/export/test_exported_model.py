@@ -114,5 +114,7 @@ def test_no_runtime_pretends_to_have_a_gpu(exported: Exporter) -> None:
     _, out = exported(10, "residual", "onnx")
     with pytest.raises(ExportFileError, match="without CUDA"):
         load_exported(out, device="cuda")
-    with pytest.raises(ExportFileError, match="OpenVINO does not compute with CUDA"):
+    with pytest.raises(ExportFileError, match="--device cuda: OpenVINO does not compute on it; use cpu or auto"):
         load_exported(out, runtime="openvino", device="cuda")
+    with pytest.raises(ExportFileError, match="--device gpu: ONNX Runtime does not compute on it; use cpu or cuda"):
+        load_exported(out, device="gpu")

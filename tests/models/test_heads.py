@@ -30,6 +30,16 @@ def test_dropout_acts_in_training_only() -> None:
     assert torch.equal(head(features), head(features))
 
 
+def test_another_dropout_keeps_the_weights() -> None:
+    head = ClassifierHead(64, 3, dropout=0.5)
+    other = head.with_dropout(0.0)
+    features = torch.rand(2, 64)
+    assert (head.dropout.p, other.dropout.p) == (0.5, 0.0)
+    assert torch.equal(other(features), head.eval()(features))
+    with pytest.raises(ValueError, match=r"dropout \(1\.0\)"):
+        head.with_dropout(1.0)
+
+
 @pytest.mark.parametrize(
     ("num_classes", "dropout", "message"), [(0, 0.0, r"num_classes \(0\)"), (2, 1.0, r"dropout \(1.0\)")]
 )

@@ -72,6 +72,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"absent\.safetensors: no such model file; `sparsedense pretrain`"):
         load_model(tmp_path / "absent.safetensors")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.safetensors").touch()
+    with pytest.raises(ModelFileError, match=r"run: no such model file; did you mean .*/run/model\.safetensors\?"):
+        load_model(tmp_path / "run")
     (tmp_path / "text.safetensors").write_text("this is no model at all, only some text")
     with pytest.raises(ModelFileError, match=r"text\.safetensors: not a safetensors file"):
         load_model(tmp_path / "text.safetensors")

@@ -39,6 +39,18 @@ def test_new_classes_go_onto_the_same_encoder() -> None:
     assert model.class_names == ("a", "b")
 
 
+def test_new_speeds_go_onto_the_same_encoder() -> None:
+    model = build_recogniser(CONFIG, ("a", "b"), clips={"length": 8}, num_speeds=4)
+    ranking = model.with_speeds(1)
+    assert ranking.encoder is model.encoder
+    assert ranking.classifier is model.classifier
+    assert (ranking.class_names, ranking.clips) == (model.class_names, model.clips)
+    assert ranking.speed_head is not None
+    assert ranking.speed_head.num_speeds == 1
+    assert model.speed_head is not None
+    assert model.speed_head.num_speeds == 4
+
+
 def test_the_same_seed_gives_the_same_weights() -> None:
     models = []
     for seed in (1, 1, 2):

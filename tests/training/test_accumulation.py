@@ -81,6 +81,24 @@ def test_several_batches_make_the_step_of_one(
     assert all(torch.allclose(value, weights[1][name], rtol=0.05, atol=1e-3) for name, value in weights[0].items())
 
 
+def test_the_last_step_of_an_epoch_is_as_long_with_fewer_batches(
+    squares_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen by plain gradient descent: Adam's steps are as long whatever the size of the gradient."""
+    without_statistics_of_the_batch(monkeypatch)
+    monkeypatch.setattr(torch.optim, "AdamW", lambda weights, lr, **_: torch.optim.SGD(weights, lr))
+    runs = []
+    for accumulate in (1, 4):  # one step of one batch
+        settings = {"batch_size": 6, "steps_per_epoch": 1, "accumulate": accumulate}
+        experiment = tiny_experiment(
+            objective=ALONE,
+            pretrain={"epochs": 1, "learning_rate": 1e-2, **settings},
+            machine={"precision": "32-true"},
+        )
+        runs.append(load_file(pretrain(squares_path, tmp_path / str(accumulate), experiment, progress=False).model))
+    assert all(torch.equal(value, runs[1][name]) for name, value in runs[0].items())
+
+
 def test_a_loss_that_compares_videos_sees_one_batch_at_a_time(
     squares_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

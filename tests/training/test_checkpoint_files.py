@@ -10,6 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sparsedense.training import checkpoint_files
 from sparsedense.training.checkpoint_files import (
     BEST,
     STATE,
@@ -122,3 +123,19 @@ def test_a_disk_that_is_full_at_the_end_leaves_what_is_there(tmp_path: Path, mon
     with pytest.raises(OSError, match="No space left"):
         write_checkpoint(tmp_path, STATE, 2, CONTENT)
     assert list(tmp_path.iterdir()) == [good]
+
+
+def test_a_state_that_cannot_be_read_is_not_taken_for_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_checkpoint(tmp_path, STATE, 3, {"weights": torch.ones(3)})
+
+    def fails(*_: Any) -> Any:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hashlib.file_digest", fails)
+        with pytest.raises(OSError, match="Input/output error"):
+            newest_checkpoint(tmp_path)
+    assert newest_checkpoint(tmp_path) == path
+    monkeypatch.setattr(checkpoint_files, "list_checkpoints", lambda *_: [(4, tmp_path / "gone.ckpt"), (3, path)])
+    with pytest.warns(UserWarning, match="damaged"):
+        assert newest_checkpoint(tmp_path) == path

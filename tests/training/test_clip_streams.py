@@ -10,9 +10,14 @@ import torch
 
 from sparsedense.config import Experiment
 from sparsedense.data.store import FrameStore
-from sparsedense.training.clip_streams import ClipStreams, video_pools, warn_of_short_videos
+from sparsedense.training.clip_streams import (
+    ClipStreams,
+    video_pools,
+    warn_of_short_videos,
+    warn_of_untaught_classes,
+)
 from sparsedense.training.plan import Phase, TrainingPlan
-from tests.conftest import TRAIN_PER_CLASS, UNLABELLED, VAL_PER_CLASS, tiny_experiment
+from tests.conftest import TRAIN_PER_CLASS, UNLABELLED, VAL_PER_CLASS, FewSquares, tiny_experiment
 
 TRAIN = 3 * TRAIN_PER_CLASS
 
@@ -85,6 +90,11 @@ def test_a_published_list_names_the_labelled_videos(squares: FrameStore, tmp_pat
     assert pools.list_mismatches == {"missing": 1, "rejected": 0, "too_short": 0, "mislabelled": 0}
 
 
+def test_a_published_list_that_does_not_exist_is_told_with_its_option(squares: FrameStore) -> None:
+    with pytest.raises(FileNotFoundError, match=r"^--labelled-list nope\.txt: no such file; expected a text file"):
+        pools_for(squares, Phase.FINETUNE, tiny_experiment(labelled_list="nope.txt"))
+
+
 def test_labels_are_chosen_in_one_way() -> None:
     with pytest.raises(ValueError, match=r"labels_per_class \(2\) and labelled_list \(few.txt\)"):
         tiny_experiment(labels_per_class=2, labelled_list="few.txt")
@@ -96,6 +106,35 @@ def test_a_store_without_long_videos_is_an_error(squares: FrameStore) -> None:
         pools_for(squares, Phase.PRETRAIN, too_long)
     with pytest.raises(ValueError, match="no labelled training video of at least 1600 frames"):
         pools_for(squares, Phase.FINETUNE, too_long)
+
+
+@pytest.mark.parametrize("phase", [Phase.FINETUNE, Phase.TRAIN])
+def test_a_store_without_labels_is_not_said_to_have_short_videos(few_squares: FewSquares, phase: Phase) -> None:
+    store = few_squares(("unlabelled/unknown_0.mp4", "", ""), ("unlabelled/unknown_1.mp4", "", ""))
+    for labels in (None, 3):
+        with pytest.raises(ValueError, match=r"few: there is no labelled training video; put videos into class fold"):
+            pools_for(store, phase, tiny_experiment(labels_per_class=labels))
+    assert len(pools_for(store, Phase.PRETRAIN).everything) == 2
+
+
+def test_one_class_or_one_video_is_too_few(few_squares: FewSquares) -> None:
+    store = few_squares(
+        ("train/down/down_train0.mp4", "down", "train"), ("test/right/right_test0.mp4", "right", "test")
+    )
+    with pytest.raises(ValueError, match=r"training videos are of the class 'down'; .* at least 2 classes"):
+        pools_for(store, Phase.FINETUNE)
+    with pytest.raises(ValueError, match=r"only 1 training video has the .* at least 2 videos"):
+        pools_for(store, Phase.PRETRAIN)
+
+
+def test_classes_without_training_videos_are_told(few_squares: FewSquares, squares: FrameStore) -> None:
+    train = [(f"train/{name}/{name}_train0.mp4", name, "train") for name in ("down", "right")]
+    store = few_squares(*train, ("test/diagonal/diagonal_test0.mp4", "diagonal", "test"))
+    with pytest.warns(UserWarning, match="no labelled training video of 1 class, which .*: 'diagonal'; see"):
+        warn_of_untaught_classes(pools_for(store, Phase.FINETUNE))
+    with warnings.catch_warnings(action="error"):
+        warn_of_untaught_classes(pools_for(squares, Phase.FINETUNE))
+        warn_of_untaught_classes(pools_for(squares, Phase.PRETRAIN))
 
 
 def test_the_curriculum_draws_from_all_videos_and_then_from_the_labelled(streams: Streams) -> None:

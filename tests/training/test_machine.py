@@ -13,6 +13,7 @@ from sparsedense.models.encoder import EncoderConfig
 from sparsedense.processes import Launch
 from sparsedense.training import machine
 from sparsedense.training.machine import (
+    check_accelerator,
     describe_environment,
     resolve_channels_last,
     resolve_fused_optimiser,
@@ -81,7 +82,7 @@ from sparsedense.training.machine import prepare_process
 prepare_process(MachineConfig(threads=1, keep_freed_memory=sys.argv[1] == "keep"))
 def step():
     blocks = [torch.ones(5_000_000) for _ in range(3)]
-for _ in range(2):
+for _ in range(8):
     step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
@@ -116,6 +117,21 @@ def test_cuda_is_used_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch
     assert not uses_cuda(MachineConfig())
 
 
+@pytest.mark.parametrize("name", ["gpu", "cuda", "mps", "gpus"])
+def test_an_accelerator_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("lightning.pytorch.accelerators.CUDAAccelerator.is_available", lambda: False)
+    monkeypatch.setattr("lightning.pytorch.accelerators.MPSAccelerator.is_available", lambda: False)
+    told = f"^--machine.accelerator {name}: no such device was found on this machine; use cpu or auto$"
+    with pytest.raises(ValueError, match=told):
+        check_accelerator(MachineConfig(accelerator=name))
+
+
+def test_an_accelerator_that_is_there_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning.pytorch.accelerators.CUDAAccelerator.is_available", lambda: True)
+    for name in ("auto", "cpu", "gpu", "cuda"):
+        check_accelerator(MachineConfig(accelerator=name))
+
+
 @pytest.mark.parametrize(("cores", "devices", "workers"), [(1, 1, 0), (2, 1, 1), (8, 1, 1), (2, 2, 0), (4, 2, 1)])
 def test_clips_are_read_beside_the_network_where_there_is_a_core_for_it(
     monkeypatch: pytest.MonkeyPatch, cores: int, devices: int, workers: int
@@ -135,6 +151,42 @@ def test_a_gpu_is_fed_by_more_workers(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(machine, "available_cores", lambda cores=cores: cores)
         workers.append(resolve_workers(MachineConfig()))
     assert workers == [0, 3, 8]
+
+
+@pytest.mark.parametrize(
+    ("visible", "variables", "workers"),
+    [
+        (8, {"SLURM_CPUS_PER_TASK": "8", "SLURM_CPUS_ON_NODE": "32"}, 7),  # bound to cores of its own
+        (32, {"SLURM_CPUS_PER_TASK": "8", "SLURM_CPUS_ON_NODE": "32"}, 7),  # the job's cores, for all of them
+        (128, {"SLURM_CPUS_PER_TASK": "6", "SLURM_CPUS_ON_NODE": "24"}, 5),  # those of the machine: no cgroups
+        (8, {"SLURM_CPUS_PER_TASK": "8"}, 7),
+        (1, {"SLURM_CPUS_PER_TASK": "8", "SLURM_CPUS_ON_NODE": "4"}, 0),  # an srun that was not told the cores, bound
+        (4, {"SLURM_CPUS_PER_TASK": "8", "SLURM_CPUS_ON_NODE": "4"}, 0),  # the same, with its cores for all of them
+        (6, {"SLURM_CPUS_ON_NODE": "24"}, 5),  # bound, asked for by --cpus-per-gpu
+        (24, {"SLURM_CPUS_ON_NODE": "24"}, 5),
+        (24, {}, 5),
+    ],
+)
+def test_srun_tells_whether_the_cores_are_shared(
+    monkeypatch: pytest.MonkeyPatch, visible: int, variables: dict[str, str], workers: int
+) -> None:
+    pretend(monkeypatch, cuda=True)
+    monkeypatch.setattr(machine, "available_cores", lambda: visible)
+    monkeypatch.setattr(machine, "current_launch", lambda: Launch("srun", 0, 8, 2, "job", False))
+    for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert resolve_workers(MachineConfig()) == workers
+
+
+def test_processes_of_torchrun_share_the_cores_of_a_slurm_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, cuda=True)
+    monkeypatch.setattr(machine, "available_cores", lambda: 16)
+    monkeypatch.setattr(machine, "current_launch", lambda: Launch("torchrun", 0, 8, 2, "job", False))
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "16")
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "64")
+    assert resolve_workers(MachineConfig()) == 3
 
 
 def test_the_environment_names_versions_and_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,13 @@ def test_a_step_trains_and_all_its_time_has_a_name(variant: Variant) -> None:
     assert not [name for name, parameter in encoder.named_parameters() if torch.equal(parameter, before[name])]
 
 
+@pytest.mark.parametrize("variant", ["ours", "plain"])
+def test_losses_that_a_schedule_begins_without_are_measured(variant: Variant) -> None:
+    """The paper's begins without the consistency loss, which the reference's loops compute."""
+    step = MeasuredStep(experiment("paper", pretrain={"weight_schedule": "paper"}), variant)
+    assert {name for name in step.run() if name.startswith("loss ")} == {"loss speed", "loss consistency"}
+
+
 def test_ours_and_plain_compute_the_same_weights() -> None:
     weights = []
     for variant in ("ours", "plain"):

@@ -10,6 +10,8 @@ from sparsedense.config import Experiment
 from sparsedense.data.clip_config import ClipConfig
 from sparsedense.data.loader import ClipBatch, Draw, TrainingClips
 from sparsedense.data.store import FrameStore
+from sparsedense.losses.alignment import LocalContrastLoss
+from sparsedense.models.encoder import R2PLUS1D, Encoder, EncoderConfig
 from sparsedense.models.recogniser import build_recogniser
 from sparsedense.objectives_config import (
     AlignmentConfig,
@@ -20,7 +22,7 @@ from sparsedense.objectives_config import (
     SpeedConfig,
 )
 from sparsedense.training.module import SparseDenseModule
-from sparsedense.training.objectives import ContrastObjective, build_objectives, num_speeds
+from sparsedense.training.objectives import ContrastObjective, build_objectives, check_clips, num_speeds
 from sparsedense.training.outcomes import Outcome, outcomes_of
 from sparsedense.training.plan import Phase, TrainingPlan
 from tests.conftest import tiny_experiment
@@ -172,7 +174,7 @@ def test_all_dense_clips_of_a_video_are_classified(squares: FrameStore) -> None:
 
 def test_only_weighted_objectives_are_built() -> None:
     config = ObjectiveConfig(consistency=ConsistencyConfig(weight=0), contrast=ContrastConfig(weight=0.5))
-    built = build_objectives(config, ClipConfig(), feature_dim=8, map_positions=4)
+    built = build_objectives(config, ClipConfig(), feature_dim=8, map_positions=lambda _: 4)
     assert list(built) == ["speed", "contrast"]
 
 
@@ -185,13 +187,52 @@ def test_only_weighted_objectives_are_built() -> None:
             ClipConfig(dense_clips=4),
             "dense_copies",
         ),
+        (
+            ObjectiveConfig(alignment=AlignmentConfig(weight=1, local_weight=1)),
+            ClipConfig(dense_clips=1, dense_copies=2),
+            r"clips\.dense_clips \(1\) to at least 2",
+        ),
         (ObjectiveConfig(speed=SpeedConfig(kind="n_way")), ClipConfig(), "other_skip_ratios"),
     ],
-    ids=["generator", "local alignment", "n-way speed"],
+    ids=["generator", "local alignment", "local alignment of one place", "n-way speed"],
 )
 def test_an_objective_says_which_clips_it_needs(config: ObjectiveConfig, clips: ClipConfig, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build_objectives(config, clips, feature_dim=8, map_positions=4)
+        build_objectives(config, clips, feature_dim=8, map_positions=lambda _: 4)
+
+
+def test_the_loss_of_one_place_alone_would_teach_nothing() -> None:
+    """So it is refused: it has nothing to tell the place from."""
+    embeddings = [torch.randn(3, 1, 8, requires_grad=True) for _ in range(2)]
+    assert float(LocalContrastLoss()(*embeddings).detach()) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "length", "fitting"),
+    [(R2PLUS1D, 10, "9 or 12"), ("s3d", 28, "27 or 32"), ("mvit_v2_s", 5, "4 or 6"), ("swin3d_t", 7, "6 or 8")],
+)
+@pytest.mark.parametrize("name", ["alignment", "consistency"])
+def test_frames_that_the_positions_do_not_share_are_refused(
+    backbone: str, length: int, fitting: str, name: str
+) -> None:
+    encoder = Encoder(EncoderConfig(10, 0.0625) if backbone == R2PLUS1D else EncoderConfig(backbone=backbone))
+    nothing = {"speed": SpeedConfig(weight=0), "consistency": ConsistencyConfig(weight=0)}
+    wanted = {"alignment": AlignmentConfig(weight=1), "consistency": ConsistencyConfig(weight=1)}
+    config = ObjectiveConfig(**nothing | {name: wanted[name]})  # type: ignore[arg-type]
+    positions = encoder.map_positions(length)
+    told = rf"clips\.length \({length}\) .* K = {positions} .*objective\.{name} .*set clips\.length to {fitting}$"
+    with pytest.raises(ValueError, match=told):
+        check_clips(config, ClipConfig(length=length), encoder.map_positions)
+    for shared in fitting.split(" or "):
+        check_clips(config, ClipConfig(length=int(shared)), encoder.map_positions)
+    without = ObjectiveConfig(speed=SpeedConfig(), consistency=ConsistencyConfig(weight=0))
+    check_clips(without, ClipConfig(length=length), encoder.map_positions)
+
+
+def test_a_module_of_such_clips_is_not_built() -> None:
+    experiment = tiny_experiment(clips={"length": 10})
+    with pytest.raises(ValueError, match=r"clips\.length \(10\) .* set clips\.length to 9 or 12"):
+        module_of(experiment)
 
 
 @pytest.mark.parametrize(

@@ -248,13 +248,24 @@ def test_overwriting_leaves_nothing_of_the_old_run(squares_path: Path, tmp_path:
     assert len(list(run.path.glob("tensorboard/**/events.out.tfevents*"))) == 1
 
 
+def refusing_trainer(*_: Any, **__: Any) -> None:
+    raise ValueError("gradient_clip_val does not do")
+
+
 def test_a_wrong_start_is_told_before_the_old_run_is_touched(
-    squares_path: Path, pretrained: TrainingRun, tmp_path: Path
+    squares_path: Path, pretrained: TrainingRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = finetune(squares_path, tmp_path / "run", tiny_experiment(finetune={"epochs": 1}), progress=False)
     residual = tiny_experiment(model={"input": "residual"})
     with pytest.raises(ValueError, match=r"has the encoder .*input='rgb'.* asks for .*input='residual'.*--model\.\*"):
         finetune(squares_path, run.path, residual, init=pretrained.model, overwrite=True, progress=False)
+    monkeypatch.setattr("lightning.pytorch.accelerators.CUDAAccelerator.is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"--machine\.accelerator cuda: no such device"):
+        finetune(squares_path, run.path, tiny_experiment(machine={"accelerator": "cuda"}), overwrite=True)
+    # What only Lightning refuses.
+    monkeypatch.setattr("sparsedense.training.run.build_trainer", refusing_trainer)
+    with pytest.raises(ValueError, match="gradient_clip_val"):
+        finetune(squares_path, run.path, tiny_experiment(), overwrite=True)
     assert (run.path / "metrics.jsonl").is_file()
     assert run.model.is_file()
 
@@ -275,6 +286,62 @@ def test_finetuning_starts_from_the_pretrained_encoder(
     batches = "encoder.backbone.stem.1.num_batches_tracked"
     before, after = (int(load_file(run.model)[batches]) for run in (pretrained, started))
     assert after == before + 2, "BatchNorm goes on learning: the loaded model is in training mode"
+
+
+SPEED_KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
+    "binary": ({}, {}, 2),
+    "ranking": ({"kind": "ranking"}, {}, 1),
+    "n-way": ({"kind": "n_way"}, {"other_skip_ratios": [2.0, 3.0]}, 4),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), [(None, "binary"), ("binary", "ranking"), ("n-way", "binary")])
+def test_a_speed_head_that_does_not_fit_is_a_new_one(
+    squares_path: Path, tmp_path: Path, old: str | None, new: str
+) -> None:
+    def settings(kind: str) -> Experiment:
+        speed, clips, _ = SPEED_KINDS[kind]
+        phase = {"epochs": 1, "steps_per_epoch": 1, "learning_rate": 1e-12}
+        objective = {"speed": {"weight": 1.0} | speed, "consistency": {"weight": 0.0}}
+        return tiny_experiment(objective=objective, clips=clips, pretrain=phase, train=phase, finetune=phase)
+
+    begin = settings(old or "binary")
+    first = (pretrain if old else finetune)(squares_path, tmp_path / "first", begin, progress=False)
+    head = load_model(first.model).speed_head
+    assert (None if head is None else head.num_speeds) == (SPEED_KINDS[old][2] if old else None)
+    run = train(squares_path, tmp_path / "run", settings(new), init=first.model, progress=False)
+    renewed = load_model(run.model)
+    assert renewed.speed_head is not None
+    assert renewed.speed_head.num_speeds == SPEED_KINDS[new][2]
+    stem = "encoder.backbone.stem.0.weight"
+    assert torch.allclose(load_file(run.model)[stem], load_file(first.model)[stem], atol=1e-6)
+
+
+def test_a_speed_head_that_fits_is_kept(squares_path: Path, pretrained: TrainingRun, tmp_path: Path) -> None:
+    still = tiny_experiment(pretrain={"epochs": 1, "learning_rate": 1e-12})
+    run = pretrain(squares_path, tmp_path / "run", still, init=pretrained.model, progress=False)
+    name = "speed_head.linear.weight"
+    assert torch.allclose(load_file(run.model)[name], load_file(pretrained.model)[name], atol=1e-6)
+
+
+def test_the_recipes_dropout_counts_for_a_classifier_that_is_kept(
+    squares_path: Path, finetuned: TrainingRun, tmp_path: Path
+) -> None:
+    phase = {"epochs": 1, "steps_per_epoch": 1, "learning_rate": 1e-12}
+    settings = tiny_experiment(objective={"dropout": 0.4}, finetune=phase)
+    run = finetune(squares_path, tmp_path / "run", settings, init=finetuned.model, progress=False)
+    before, after = load_model(finetuned.model).classifier, load_model(run.model).classifier
+    assert before is not None
+    assert after is not None
+    assert (before.dropout.p, after.dropout.p) == (0.0, 0.4)
+    assert torch.allclose(after.linear.weight, before.linear.weight, atol=1e-6)
+
+
+def test_clips_that_do_not_do_are_told_before_the_old_run_is_touched(squares_path: Path, tmp_path: Path) -> None:
+    run = pretrain(squares_path, tmp_path / "run", tiny_experiment(pretrain={"epochs": 1}), progress=False)
+    with pytest.raises(ValueError, match=r"clips\.length \(10\)"):
+        pretrain(squares_path, run.path, tiny_experiment(clips={"length": 10, "skip_ratio": 2.0}), overwrite=True)
+    assert run.model.is_file()
 
 
 def test_both_starts_get_the_same_videos_in_the_same_order(

@@ -1,15 +1,22 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from sparsedense.processes import Launch
 from sparsedense.training import run_folder
 from sparsedense.training.checkpoint_files import STATE, write_checkpoint
-from sparsedense.training.run_folder import RunFolderError, enter_folder, write_json
+from sparsedense.training.run_folder import RunFolderError, look_into_folder, write_json
 
 Start = Callable[..., None]
+
+
+def enter_folder(folder: Path, *, resume: bool | Literal["auto"], overwrite: bool) -> Path | None:
+    entry = look_into_folder(folder, resume=resume, overwrite=overwrite)
+    entry.carry_out()
+    return entry.checkpoint
 
 
 @pytest.fixture
@@ -36,6 +43,20 @@ def test_a_run_in_the_folder_is_not_begun_again(tmp_path: Path) -> None:
     begun(tmp_path)
     with pytest.raises(RunFolderError, match="holds a run already"):
         enter_folder(tmp_path, resume=False, overwrite=False)
+
+
+def test_looking_changes_nothing(tmp_path: Path) -> None:
+    state = begun(tmp_path)
+    draft = state.parent / f".{STATE}-000000004.1.partial"
+    draft.touch()
+    entry = look_into_folder(tmp_path, resume=False, overwrite=True)
+    assert state.exists()
+    assert draft.exists()
+    look_into_folder(tmp_path / "new", resume=False, overwrite=False)
+    assert not (tmp_path / "new").exists()
+    entry.carry_out()
+    assert not state.exists()
+    assert not draft.exists()
 
 
 def test_auto_goes_on_where_there_is_a_state_and_else_begins(tmp_path: Path) -> None:

@@ -79,13 +79,16 @@ def with_epochs(experiment: Experiment, epochs: int) -> Experiment:
     return replace(experiment, finetune=replace(experiment.finetune, epochs=epochs))
 
 
-def test_a_run_may_become_longer_where_its_past_stays_the_same(store: Any) -> None:
+def test_a_run_may_become_longer_where_its_past_stays_the_same(store: Any, capsys: pytest.CaptureFixture[str]) -> None:
     constant, cosine = (tiny_experiment(finetune={"rate_schedule": kind}) for kind in ("constant", "cosine"))
 
     def told(experiment: Experiment) -> dict[str, Any]:
         return run_settings(Phase.FINETUNE, experiment, store, None)
 
+    check(told(constant), told(constant), epochs_begun=2)
+    assert not capsys.readouterr().out
     check(told(constant), told(with_epochs(constant, 9)), epochs_begun=2)
+    assert capsys.readouterr().out == f"{Path('runs/one')} goes on with epochs: 2 -> 9\n"
     with pytest.raises(SettingsChangedError, match=r"experiment\.finetune\.epochs: 2 -> 1"):
         check(told(constant), told(with_epochs(constant, 1)), epochs_begun=2)
     check(told(cosine), told(with_epochs(cosine, 9)), epochs_begun=1)  # the first epoch has the full rate in both

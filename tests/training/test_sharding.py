@@ -158,7 +158,7 @@ def test_what_does_not_go_with_it_is_named(settings: dict[str, Any], message: st
         MachineConfig(strategy="fsdp", **settings)
 
 
-# As a fine-tuning, which trains no speed head, and the curriculum, which trains the classifier from its second phase on.
+# As a fine-tuning, which trains no speed head, and the curriculum, which trains its classifier later than the rest.
 GOES_ON_BEFORE_ALL_IS_TRAINED = """
 import sys
 import torch

@@ -33,6 +33,7 @@ from sparsedense.data.store import FrameStore
 from sparsedense.prediction.long_videos import DetectionSettings
 
 LOOPBACK = "127.0.0.1"
+_HIGHEST_PORT = 65535
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +112,10 @@ def serve(model: WatchingModel, settings: AppSettings, *, port: int) -> None:
     Raises:
         OSError: the address cannot be listened at.
         StoreError: the store is none.
-        ValueError: the folder of runs is none.
+        ValueError: the folder of runs is none, or the port is out of range.
     """
+    if not 0 <= port <= _HIGHEST_PORT:
+        raise ValueError(f"--port {port} must be from 1 to {_HIGHEST_PORT}, or 0 for a free one")
     # A process that is told to end must come by the end of this block, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     temporary = tempfile.TemporaryDirectory(prefix="sparsedense-app-", ignore_cleanup_errors=True)

@@ -1,7 +1,6 @@
 """The commands that measure speed on the user's machine: of a store, and of a training step."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 from sparsedense.cli.parser import parse_function
@@ -64,7 +63,7 @@ def bench(arguments: Sequence[str]) -> None:
 def _bench_train(arguments: Sequence[str]) -> None:
     def command(
         recipe: str = "sparsedense",
-        store: Path | None = None,
+        store: str | None = None,
         against: list[Literal["plain", "reference"]] = [],  # noqa: B006 (never changed; jsonargparse shows it)
         rounds: int = 10,
         batch_size: int | None = None,
@@ -74,7 +73,8 @@ def _bench_train(arguments: Sequence[str]) -> None:
 
         Args:
             recipe: name of a recipe, a YAML file, or several joined by +.
-            store: folder that `prepare` made; without it clips are made up, and there is no wait for data.
+            store: folder that `prepare` made, or its URL; then all of it is copied first, to where trainings look.
+                Without it clips are made up, and there is no wait for data.
             against: other ways to do the same step, in turn with ours: `plain` is this code in float32 without tuning
                 of layout, optimiser and memory; `reference` besides has a forward pass for each view, and losses by
                 loops over the videos, as the paper's authors.
@@ -85,10 +85,13 @@ def _bench_train(arguments: Sequence[str]) -> None:
         from sparsedense.cli.output import print_json
         from sparsedense.cli.step_table import print_step
         from sparsedense.config import load_experiment
+        from sparsedense.data.locations import parse_location
+        from sparsedense.data.remote_store import local_store
         from sparsedense.training.step_timing import time_step
 
         changes = {} if batch_size is None else {"pretrain": {"batch_size": batch_size}}
-        comparison = time_step(load_experiment(recipe, **changes), store=store, against=against, rounds=rounds)
+        folder = None if store is None else local_store(parse_location(store))
+        comparison = time_step(load_experiment(recipe, **changes), store=folder, against=against, rounds=rounds)
         if json:
             print_json(comparison.to_dict())
         else:

@@ -76,30 +76,31 @@ def inspect(arguments: Sequence[str]) -> None:
 
     def command(
         store: str,
+        recipe: str = "sparsedense",
         contact_sheet: Path | None = None,
-        clip_length: int = 16,
-        skip_ratio: float = 4.0,
-        min_dense_stride_frames: float = 1.7,
+        clip_length: int | None = None,
+        skip_ratio: float | None = None,
+        min_dense_stride_frames: float | None = None,
     ) -> None:
         """Count classes, frames and rejects, tell what the length filter leaves, and draw a contact sheet.
 
         Args:
             store: folder that `prepare` made, or its URL.
+            recipe: whose clips decide which videos are long enough: a name, a YAML file, or several joined by +.
             contact_sheet: PNG to write; `contact_sheet.png` if not given, in the store, or here for one at a URL.
-            clip_length: frames of a clip, for the length filter.
-            skip_ratio: sparse stride over dense stride, for the length filter.
-            min_dense_stride_frames: the least dense stride that the length filter allows.
+            clip_length: frames of a clip, in place of the recipe's.
+            skip_ratio: sparse stride over dense stride, in place of the recipe's.
+            min_dense_stride_frames: the least dense stride that the length filter allows, in place of the recipe's.
         """
+        from sparsedense.config import load_experiment
         from sparsedense.data.contact_sheet import contact_sheet as draw_contact_sheet
         from sparsedense.data.inspect import inspect_store, print_summary
 
-        summary = inspect_store(
-            store,
-            clip_length=clip_length,
-            skip_ratio=skip_ratio,
-            min_dense_stride_frames=min_dense_stride_frames,
-        )
-        print_summary(summary)
+        ratios = {} if skip_ratio is None else {"skip_ratio": skip_ratio, "other_skip_ratios": []}
+        told = {"length": clip_length, "min_dense_stride_frames": min_dense_stride_frames}
+        changed = ratios | {name: value for name, value in told.items() if value is not None}
+        summary = inspect_store(store, min_frames=load_experiment(recipe, clips=changed).clips.min_frames)
+        print_summary(summary, recipe=recipe)
         beside = Path(_SHEET_NAME) if is_url(store) else Path(store) / _SHEET_NAME
         print(f"contact sheet: {draw_contact_sheet(store, contact_sheet or beside)}")
 

@@ -169,18 +169,21 @@ def compare(arguments: Sequence[str]) -> None:
         """Run what is missing of arms x seeds x numbers of labels, and write tables, gates and a page.
 
         Args:
-            experiment: YAML file of the arms, or the name of a shipped one: `few_labels` or `ablation`.
+            experiment: YAML file of the arms, as in "A comparison of your own" in docs/experiments.md, or the name of a
+                shipped one: `few_labels` or `ablation`.
             out: the folder to write; what is finished in it is not done again.
             store: folders that `prepare` made, in place of the file's; several, with commas between, are folds.
             parallel_runs: runs at a time, in place of the file's.
             overwrite: do runs again that were done with other settings.
         """
         from sparsedense.experiments.study import StudyIncompleteError, run_study
+        from sparsedense.experiments.study_arms import check_arms
         from sparsedense.experiments.study_config import load_study
         from sparsedense.experiments.study_table import print_study
 
         changes = {"stores": store, "parallel_runs": parallel_runs}
         config = load_study(experiment, **{key: value for key, value in changes.items() if value is not None})
+        check_arms(config, experiment)
         try:
             outcome = run_study(config, out, overwrite=overwrite)
         except KeyboardInterrupt:

@@ -35,6 +35,7 @@ def parse_function(
     skip: Collection[str] = (),
     several: tuple[str, str] | None = None,
     optional: tuple[str, str] | None = None,
+    repeated: tuple[str, str] | None = None,
     out_may_be_url: bool = False,
 ) -> dict[str, Any]:
     """Arguments of a function from the command line: required ones by position, others as flags.
@@ -48,6 +49,8 @@ def parse_function(
         skip: parameters that are not the user's.
         several: name and help of the parameter that takes all further words, at least one.
         optional: name and help of the path or URL that may follow by position.
+        repeated: name and help of the flag that may be given several times, each time one text of a list as it stands,
+            where commas and brackets mean nothing.
         out_may_be_url: whether `--out` may be a URL; otherwise it is a path, whatever it looks like.
     """
     from jsonargparse import ArgumentParser
@@ -55,18 +58,21 @@ def parse_function(
     parameters = inspect.signature(function).parameters
     parser = ArgumentParser(prog=f"sparsedense {command}", description=(function.__doc__ or "").splitlines()[0])
     out_is_flag = list(parameters)[1:2] == ["out"]
-    own: set[str | int] = {*skip, *(["out"] if out_is_flag else []), *(each[0] for each in (several, optional) if each)}
+    told_apart = [each[0] for each in (several, optional, repeated) if each]
+    own: set[str | int] = {*skip, *(["out"] if out_is_flag else []), *told_apart}
     parser.add_function_arguments(function, as_positional=True, skip=own)
     if several:
         parser.add_argument(several[0], nargs="+", type=str, help=several[1])
     if optional:
         parser.add_argument(optional[0], nargs="?", type=parse_location, default=None, help=optional[1])
+    if repeated:
+        parser.add_argument(f"--{repeated[0]}", action="append", type=str, default=[], help=repeated[1])
     if out_is_flag:
         told = "the folder to write, or the URL of one" if out_may_be_url else "the folder to write"
         parser.add_argument("--out", type=parse_location if out_may_be_url else Path, required=True, help=told)
     kinds = {name: inspect.formatannotation(parameter.annotation) for name, parameter in parameters.items()}
     flags = {name for name, kind in kinds.items() if kind.strip("'") == "bool"}
-    lists = {name for name, kind in kinds.items() if "Sequence[" in kind or "list[" in kind}
+    lists = {name for name, kind in kinds.items() if "Sequence[" in kind or "list[" in kind} - own
     parsed = parser.parse_args(_with_lists(_normalised(arguments, flags), lists))
     return dict(vars(parser.instantiate(parsed)))
 

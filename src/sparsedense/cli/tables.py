@@ -22,7 +22,7 @@ MOST_ROWS = 20
 
 
 def print_prepared(summary: "PrepareSummary") -> None:
-    """What was done, counts, notes, and the rejected files with their reasons."""
+    """What was done, counts, notes and warnings, and the rejected files with their reasons."""
     console = Console()
     holds = f"{summary.ok} videos, {summary.frames} frames, {summary.rejected} rejected"
     if not summary.changed:
@@ -35,7 +35,7 @@ def print_prepared(summary: "PrepareSummary") -> None:
             done = f"{counted(summary.files_read, 'file')} read in {summary.seconds:.1f} s ({rate:.0f} frames/s)"
         went_on = ", went on from an interrupted run" if summary.resumed else ""
         console.print(f"{summary.store}: {holds}; {done}{went_on}", markup=False)
-    for note in summary.notes:
+    for note in (*summary.notes, *(f"warning: {gap}" for gap in summary.warnings)):
         console.print(note, markup=False)
     for title, files in (("rejected", summary.rejects), ("damaged, kept in part", summary.damaged)):
         if files:

@@ -11,7 +11,7 @@ def tune(arguments: Sequence[str]) -> None:
 
     def command(
         recipe: str,
-        store: Path,
+        store: str,
         out: Path = Path("tuned.yaml"),
         minutes: float = 10.0,
         rounds: int = 4,
@@ -23,7 +23,7 @@ def tune(arguments: Sequence[str]) -> None:
 
         Args:
             recipe: name of a recipe, a YAML file, or several joined by +.
-            store: folder that `prepare` made.
+            store: folder that `prepare` made, or its URL; then all of it is copied first, to where trainings look.
             out: file to write.
             minutes: after so many no further settings are tried.
             rounds: steps of each trial.
@@ -31,14 +31,17 @@ def tune(arguments: Sequence[str]) -> None:
         """
         from sparsedense.cli.step_table import print_trials
         from sparsedense.config import load_experiment
+        from sparsedense.data.locations import parse_location
+        from sparsedense.data.remote_store import local_store
         from sparsedense.training.tuning import tune, write_settings
 
         trials = tune(
             load_experiment(recipe),
-            store,
+            local_store(parse_location(store)),
             budget_seconds=60 * minutes,
             batch_sizes=batch_sizes,
             rounds=rounds,
+            out=out,
             on_trial=lambda trial: print(f"{trial.clips_per_second:8.2f} clips/s  {trial.describe()}", flush=True),
         )
         print_trials(trials)

@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from sparsedense.data.catalog_folder import read_folder
+from sparsedense.data.catalog_notes import empty_split_notes, group_notes, leak_notes, list_note, unlisted_note
 from sparsedense.data.catalog_table import read_table
 from sparsedense.data.errors import CatalogError
-from sparsedense.data.listing import Listing, counted
+from sparsedense.data.listing import Listing
 from sparsedense.data.locations import Location, extension, file_name, folder_of, parse_location, relative_name
 from sparsedense.data.remote_files import RemoteFileError, check_file_systems, download, is_file
 from sparsedense.data.splits import cut_groups, draw_splits, hold_out_groups, shown
@@ -118,8 +118,8 @@ def read_catalog(
     pattern = _compiled(group_pattern)
     root, found = _read_url(source) if isinstance(source, str) else _read_path(source)
     if not found.videos:
-        notes = "".join(f" ({note})" for note in found.notes)
-        raise CatalogError(f"no videos in {source}{notes}; {LAYOUT_HELP}")
+        read = "".join(f" ({note})" for note in found.notes)
+        raise CatalogError(f"no videos in {source}{read}; {LAYOUT_HELP}")
 
     ungrouped = 0
     entries: list[CatalogEntry] = []
@@ -129,12 +129,15 @@ def read_catalog(
         name = relative_name(video.path, root)
         own = name.removesuffix(PurePosixPath(name).suffix)
         entries.append(CatalogEntry(video.path, video.label, group or own, video.split))
-    notes_of_groups = _group_notes(ungrouped, len(entries), group_pattern)
+    notes = [*found.notes, *group_notes(ungrouped, len(entries), group_pattern)]
+    draws = not (val_groups or test_groups or any(entry.label is not None and entry.split for entry in entries))
     entries = _with_splits(
         entries, source, val_fraction=val_fraction, test_fraction=test_fraction, val_groups=val_groups,
         test_groups=test_groups, seed=seed, kept_splits=kept_splits,
     )  # fmt: skip
-    return Catalog(root, tuple(entries), (*found.notes, *notes_of_groups, *_leak_notes(entries)))
+    if draws:
+        notes += empty_split_notes(entries, {"val": val_fraction, "test": test_fraction})
+    return Catalog(root, tuple(entries), (*notes, *leak_notes(entries)))
 
 
 def _read_path(source: Path) -> tuple[Location, Listing]:
@@ -149,6 +152,8 @@ def _read_path(source: Path) -> tuple[Location, Listing]:
         table = _only_table(source, [path.name for path in tables], tables)
     found = read_table(table)
     _check_readable(table, found)
+    if table != source:
+        found.notes.append(list_note(table.name, found) + unlisted_note(source, found))
     return table.parent, found
 
 
@@ -165,6 +170,8 @@ def _read_url(source: str) -> tuple[Location, Listing]:
     except RemoteFileError as error:
         raise CatalogError(f"{error}; {LAYOUT_HELP}") from error
     _check_readable(table, found)
+    if table != source:
+        found.notes.append(list_note(file_name(table), found))  # to list a folder at a URL is not cheap
     return folder_of(table), found
 
 
@@ -250,18 +257,3 @@ def _with_splits(
             "move each group to one side, or leave out the group or the split column"
         )
     return entries
-
-
-def _group_notes(ungrouped: int, total: int, group_pattern: str | None) -> list[str]:
-    if not ungrouped or group_pattern is None:
-        return []
-    return [f"{ungrouped} of {counted(total, 'video')} without a match of {group_pattern!r}: each is its own group"]
-
-
-def _leak_notes(entries: Sequence[CatalogEntry]) -> list[str]:
-    """A warning where unlabelled videos share groups with the videos of a test."""
-    held_out = {entry.group for entry in entries if entry.split in ("val", "test")}
-    shared = Counter(entry.group for entry in entries if entry.split == "unlabelled" and entry.group in held_out)
-    if not shared:
-        return []
-    return [f"{counted(shared.total(), 'unlabelled video')} of groups that val or test use: {shown(sorted(shared), 5)}"]

@@ -1,5 +1,6 @@
 """What a clip is: how many frames at which strides, and how large."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from sparsedense.data.sampling import centre_view_pair, evaluation_clips, min_fr
 
 @dataclass(frozen=True)
 class ClipConfig:
-    """What a clip is; the defaults are the paper's (METHOD section 1).
+    """What a clip is; the defaults are the paper's (Dave et al., 2020).
 
     Attributes:
         length: frames T of a clip.
@@ -34,13 +35,25 @@ class ClipConfig:
     evaluation_stride_frames: float | None = 2.0
 
     def __post_init__(self) -> None:
+        self._check("length", self.length >= 2, "at least 2 frames: a clip has a stride")
+        self._check("size", self.size >= 1, "at least 1 pixel")
+        least, stride = self.min_dense_stride_frames, self.evaluation_stride_frames
+        self._check("min_dense_stride_frames", 0 <= least < math.inf, "finite and at least 0")
+        fits = stride is None or 0 < stride < math.inf
+        self._check("evaluation_stride_frames", fits, "finite and above 0, or null for each video's own dense stride")
         if self.dense_clips < 1 or self.dense_copies < 1:
             raise ValueError(
                 f"clips.dense_clips ({self.dense_clips}) and clips.dense_copies ({self.dense_copies}) must be at least "
                 f"1"
             )
-        if min(self.skip_ratios) <= 0:
-            raise ValueError(f"clips.skip_ratio and clips.other_skip_ratios ({self.skip_ratios}) must be above 0")
+        if not all(0 < ratio < math.inf for ratio in self.skip_ratios):
+            raise ValueError(
+                f"clips.skip_ratio and clips.other_skip_ratios ({self.skip_ratios}) must be finite and above 0"
+            )
+
+    def _check(self, name: str, fits: bool, expected: str) -> None:
+        if not fits:
+            raise ValueError(f"clips.{name} ({getattr(self, name)}) must be {expected}")
 
     @property
     def skip_ratios(self) -> tuple[float, ...]:

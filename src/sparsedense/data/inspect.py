@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sparsedense.data.class_gaps import class_gaps
 from sparsedense.data.manifest import StoreInfo
 from sparsedense.data.remote_store import open_store
 from sparsedense.data.sampling import min_frames_for
@@ -48,6 +51,7 @@ class StoreSummary:
         damaged: what is wrong with videos that were kept.
         min_frames: fewest frames that the length filter lets through.
         kept: videos of each split that pass the length filter.
+        gaps: sentences that name classes without a training or a test video.
     """
 
     location: str
@@ -63,10 +67,16 @@ class StoreSummary:
     damaged: tuple[ReasonCount, ...]
     min_frames: int
     kept: dict[str, int]
+    gaps: tuple[str, ...] = ()
 
 
 def inspect_store(
-    path: str | Path, *, clip_length: int = 16, skip_ratio: float = 4.0, min_dense_stride_frames: float = 1.7
+    path: str | Path,
+    *,
+    clip_length: int = 16,
+    skip_ratio: float = 4.0,
+    min_dense_stride_frames: float = 1.7,
+    min_frames: int | None = None,
 ) -> StoreSummary:
     """Count what a store holds, from its manifest alone.
 
@@ -75,12 +85,15 @@ def inspect_store(
         clip_length: number of frames T of a clip, for the length filter.
         skip_ratio: stride of the sparse clip over that of the dense one, for the length filter.
         min_dense_stride_frames: the least dense stride that the length filter allows.
+        min_frames: fewest frames that the length filter lets through, such as a recipe's `clips.min_frames`; follows
+            from the three others if not given.
 
     Raises:
         StoreError: there is no store, or it cannot be read.
     """
     store = open_store(path)
-    min_frames = min_frames_for(clip_length, skip_ratio, min_dense_stride_frames)
+    if min_frames is None:
+        min_frames = min_frames_for(clip_length, skip_ratio, min_dense_stride_frames)
     readable = store.videos()
     in_split = {split: store.videos(split=split) for split in SPLITS}
     class_videos: dict[str, dict[str, int]] = {name: dict.fromkeys(SPLITS[:3], 0) for name in store.class_names}
@@ -102,14 +115,18 @@ def inspect_store(
         damaged=_reasons(store, "ok"),
         min_frames=min_frames,
         kept={split: len(store.videos(split=split, min_frames=min_frames)) for split in SPLITS},
+        gaps=() if store.info.shard else tuple(class_gaps(_columns(store, "label", "group", "split", "status"))),
     )
 
 
-def print_summary(summary: StoreSummary, *, console: Console | None = None, max_classes: int = 50) -> None:
+def print_summary(
+    summary: StoreSummary, *, recipe: str | None = None, console: Console | None = None, max_classes: int = 50
+) -> None:
     """Print a summary as tables.
 
     Args:
         summary: what `inspect_store` returned.
+        recipe: name of the recipe whose length filter it counted by, for the heading.
         console: where to print; None is the terminal.
         max_classes: classes listed before the rest is only counted.
     """
@@ -121,7 +138,7 @@ def print_summary(summary: StoreSummary, *, console: Console | None = None, max_
         f"{info.num_frames:,} frames, {len(info.class_names)} classes, {size} "
         f"({info.codec}, short side {info.short_side})"
     )
-    console.print(_split_table(summary))
+    console.print(_split_table(summary, recipe))
     if summary.class_videos:
         console.print(_class_table(summary, max_classes))
     console.print(_length_table(summary))
@@ -132,10 +149,13 @@ def print_summary(summary: StoreSummary, *, console: Console | None = None, max_
             console.print(_reason_table(title, reasons))
     for note in info.notes:
         console.print(f"Note: {escape(note)}")
+    for gap in summary.gaps:
+        console.print(f"Warning: {escape(gap)}")
 
 
-def _split_table(summary: StoreSummary) -> Table:
-    table = Table(title="Splits, and what the length filter leaves", title_justify="left")
+def _split_table(summary: StoreSummary, recipe: str | None) -> Table:
+    of_recipe = f" of the recipe {escape(recipe)}" if recipe else ""
+    table = Table(title=f"Splits, and what the length filter{of_recipe} leaves", title_justify="left")
     for name in ("split", "videos", "groups", f">= {summary.min_frames} frames", "shorter"):
         table.add_column(name, justify="left" if name == "split" else "right")
     for split, videos in summary.split_videos.items():
@@ -181,10 +201,14 @@ def _listed(counts: tuple[tuple[str, int], ...], limit: int = 6) -> str:
     return f"{text} and {len(counts) - limit} more" if len(counts) > limit else text
 
 
+def _columns(store: FrameStore, *names: str) -> Iterator[tuple[Any, ...]]:
+    """Some columns of the manifest, row by row."""
+    return zip(*(store.manifest[name].to_pylist() for name in names), strict=True)
+
+
 def _reasons(store: FrameStore, status: str, num_examples: int = 3) -> tuple[ReasonCount, ...]:
     files: dict[str, list[str]] = defaultdict(list)
-    columns = (store.manifest[name].to_pylist() for name in ("status", "reason", "path"))
-    for row_status, reason, path in zip(*columns, strict=True):
+    for row_status, reason, path in _columns(store, "status", "reason", "path"):
         if row_status == status and reason:
             files[re.sub(r"\d+", "N", reason)].append(path)
     most_first = sorted(files.items(), key=lambda item: -len(item[1]))

@@ -36,6 +36,6 @@ class Listing:
     notes: list[str]
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun: "1 video", "3 videos"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: "1 video", "3 videos"; a plural that is not made with an s is given."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {plural or noun + 's'}"

@@ -274,8 +274,8 @@ def training_loader(dataset: TrainingClips, sampler: DrawSampler, *, batch_size:
 def prepare_worker(_worker: int) -> None:
     """Start a worker with one torch thread; it outlives a request to stop, since the main process ends it.
 
-    A terminal, a batch system and `timeout` send theirs to all processes of a job. The training ends its step and writes
-    its state then, and needs batches until it has.
+    A terminal, a batch system and `timeout` send theirs to all processes of a job. The training ends its step and
+    writes its state then, and needs batches until it has.
     """
     torch.set_num_threads(1)  # the workers would fight the network for the cores
     for name in ("SIGINT", "SIGUSR1"):

@@ -25,6 +25,7 @@ from sparsedense.data.clip_config import ClipConfig
 from sparsedense.data.loader import DrawSampler, TrainingClips, training_loader
 from sparsedense.data.loading_stages import LoadingStages
 from sparsedense.data.store import FrameStore
+from sparsedense.models.devices import resolve_device
 
 _QUEUED_PER_WORKER = 2  # batches that a worker makes ahead; the clock starts when they have been taken
 
@@ -81,11 +82,12 @@ def measure_loading(
         workers: numbers of worker processes to try; 0 loads in this process.
         batch_size: videos of a batch.
         rounds: batches that each number is the median of.
-        device: where `augment` runs, "cpu" or "cuda".
+        device: where `augment` runs, "cpu", "cuda" or "auto".
 
     Raises:
-        ValueError: a count does not do, or no video is long enough.
+        ValueError: a count does not do, this machine has no such device, or no video is long enough.
     """
+    found = resolve_device(device)
     clips, augment = clips or ClipConfig(), augment or AugmentConfig()
     if rounds < 1 or batch_size < 1 or not workers or min(workers) < 0:
         raise ValueError(
@@ -99,7 +101,7 @@ def measure_loading(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        stages = _time_stages(dataset, videos, batch_size=batch_size, rounds=rounds, device=device)
+        stages = _time_stages(dataset, videos, batch_size=batch_size, rounds=rounds, device=found)
         loaders = {
             count: _time_workers(dataset, videos, batch_size=batch_size, rounds=rounds, workers=count)
             for count in workers
@@ -143,7 +145,7 @@ def _summarised(
 
 
 def _time_stages(
-    dataset: TrainingClips, videos: NDArray[np.int64], *, batch_size: int, rounds: int, device: str
+    dataset: TrainingClips, videos: NDArray[np.int64], *, batch_size: int, rounds: int, device: torch.device
 ) -> dict[str, list[float]]:
     """Seconds of each round in each stage, in the decoder or memcpy alone (`limit`) and in the loader."""
     sampler = DrawSampler(videos, draws_per_epoch=batch_size * (rounds + 1), seed=0)

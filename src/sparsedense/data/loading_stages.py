@@ -25,12 +25,12 @@ class LoadingStages:
     Args:
         dataset: sparse-dense pairs of a store.
         draws: the videos.
-        device: where `augment` runs, "cpu" or "cuda".
+        device: where `augment` runs.
     """
 
-    def __init__(self, dataset: TrainingClips, draws: Sequence[Draw], device: str) -> None:
+    def __init__(self, dataset: TrainingClips, draws: Sequence[Draw], device: torch.device) -> None:
         self._store, self._clips, self._config = dataset.store, dataset.clips, dataset.augment
-        self._device = torch.device(device)
+        self._device = device
         self._draws = draws
         self._dataset, self._plans = dataset, [dataset.plan(draw) for draw in draws]
         self._indices = [dataset.wanted(plan).reshape(-1) for plan in self._plans]

@@ -183,8 +183,12 @@ def read_store_info(store: Path) -> StoreInfo:
     if not path.is_file():
         if _URL_AS_PATH.match(str(store)):
             raise StoreError(f"{store} is a URL, and this takes a store in a folder; copy the store here first")
-        what = "is not a frame store (it has no store.json)" if store.is_dir() else "does not exist"
-        raise StoreError(f"{store} {what}; make one with `sparsedense prepare SOURCE --out {store}`")
+        if store.is_dir():
+            raise StoreError(
+                f"{store} is not a frame store (it has no store.json); make one of the videos in it with "
+                f"`sparsedense prepare {store} --out STORE`"
+            )
+        raise StoreError(f"{store} does not exist; make one with `sparsedense prepare SOURCE --out {store}`")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         version = values["format_version"]

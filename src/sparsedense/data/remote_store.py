@@ -11,6 +11,7 @@ from pathlib import Path
 from sparsedense.data.errors import StoreError
 from sparsedense.data.file_cache import DEFAULT_CACHE, FileCache
 from sparsedense.data.frame_reading import MappedShard
+from sparsedense.data.locations import Location
 from sparsedense.data.manifest import shard_index_path, shard_path
 from sparsedense.data.remote_files import is_file
 from sparsedense.data.store import FrameStore
@@ -125,6 +126,15 @@ def open_store(store: str | Path, *, cache: str | Path | None = None, cache_byte
         folder = DEFAULT_CACHE if cache is None else Path(cache)
         return RemoteStore(store, cache=folder, cache_bytes=cache_bytes)
     return FrameStore(store)
+
+
+def local_store(store: Location) -> Path:
+    """The folder of a store; of one at a URL, that of a copy of all of it, which is made or completed now.
+
+    Raises:
+        StoreError: there is no store at the URL, or it cannot be read.
+    """
+    return store if isinstance(store, Path) else RemoteStore(store, cache=DEFAULT_CACHE).fetch_all()
 
 
 def _refresh(files: FileCache) -> None:

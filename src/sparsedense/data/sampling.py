@@ -99,7 +99,7 @@ def random_views(
     copies: int = 1,
     rng: np.random.Generator,
 ) -> ClipViews:
-    """A sparse clip at a random start and dense clips of one video (METHOD section 1).
+    """A sparse clip at a random start and dense clips of one video (Dave et al., 2020).
 
     The sparse start is uniform in [0, s). A dense clip has the stride s / skip_ratio, with one of the ratios. One dense
     clip starts anywhere it fits; several are spread evenly, so that as many as the ratio tile the video:

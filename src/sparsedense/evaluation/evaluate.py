@@ -1,4 +1,4 @@
-"""How good is a recogniser on the videos of a split: the protocol of METHOD section 7.
+"""How good is a recogniser on the videos of a split.
 
 Each video is judged by evenly spaced clips (10 by default), centre crop, softmax averaged over them; beside it stands
 the accuracy of the one centred clip.

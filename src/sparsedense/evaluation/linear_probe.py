@@ -1,7 +1,7 @@
 """Linear probe: logistic regression on frozen features.
 
 The encoder is not touched: its features are computed in evaluation mode, so its BatchNorm statistics are those of its
-training. The training samples are clips; a video is judged by the mean softmax over its clips (METHOD section 7).
+training. The training samples are clips; a video is judged by the mean softmax over its clips.
 
 Shapes: N videos, M clips a video, D features, L classes.
 """

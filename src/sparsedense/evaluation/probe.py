@@ -1,4 +1,4 @@
-"""What a representation knows, beside random networks of the same shape: the instruments of METHOD section 7.
+"""What a representation knows, beside random networks of the same shape.
 
 Each clip is read once and goes through all networks, and its features serve kNN, linear probe, retrieval and
 statistics alike.

@@ -1,6 +1,6 @@
 """Six gates that an arm passes, fails or was not measured by; what is not measured is never a pass.
 
-Pure functions from numbers to a verdict, each with its number, its threshold and what to try (METHOD sections 6 and 7).
+Pure functions from numbers to a verdict, each with its number, its threshold and what to try.
 The worst run decides where a training can go wrong by itself (1, 3), the mean over the runs where something is measured
 (2, 4, 5), the interval over the pairs where arms are compared (6).
 """

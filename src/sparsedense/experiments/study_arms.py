@@ -1,6 +1,8 @@
 """The arms of a study with their settings read, and checked to be comparable: one network, equal steps."""
 
 import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,23 +34,68 @@ def load_arms(config: StudyConfig) -> list[Arm]:
     """Read the recipes of all arms.
 
     Raises:
-        ValueError: an arm has another network or other steps than the rest; names the arm and the setting.
+        ValueError: an arm has another network or other steps than the rest, or a changed value does not do; names the
+            arm and the setting.
         FileNotFoundError: a recipe or a model file does not exist.
     """
+    _check_keys("pretrain", config.pretrain, experiment_to_dict(Experiment()))
     shared = shared_finetuning(config)
     return [_load(config, name, arm, shared) for name, arm in config.arms.items()]
 
 
+def check_arms(config: StudyConfig, source: str) -> None:
+    """Read the recipes of all arms, so that a mistake is told before any store is opened, with the study's name.
+
+    Raises:
+        ValueError, FileNotFoundError: as `load_arms`, with the source before the message.
+    """
+    try:
+        load_arms(config)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{source}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+
+
 def shared_finetuning(config: StudyConfig) -> Experiment:
-    """Settings of the fine-tuning that all arms share."""
-    return _on_one_device(load_experiment(config.finetune.recipe, **config.finetune.overrides))
+    """Settings of the fine-tuning that all arms share.
+
+    Raises:
+        ValueError: the recipe or a changed value does not do; names the key.
+        FileNotFoundError: the recipe does not exist.
+    """
+    return _on_one_device(_changed("finetune.overrides", config.finetune.recipe, config.finetune.overrides))
+
+
+def _changed(place: str, recipe: str, changes: Mapping[str, Any]) -> Experiment:
+    """A recipe with the changes that stand at a place of the study, which an error names."""
+    _check_keys(place, changes, experiment_to_dict(Experiment()))
+    with _told_at(place):
+        return load_experiment(recipe, **changes)
+
+
+def _check_keys(place: str, changes: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    for key, value in changes.items():
+        if key not in known:
+            raise ValueError(f"{place} has no key {key!r}; its keys are {', '.join(known)}")
+        if isinstance(value, Mapping) and isinstance(known[key], Mapping):
+            _check_keys(f"{place}.{key}", value, known[key])
+
+
+@contextmanager
+def _told_at(place: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
 
 
 def _load(config: StudyConfig, name: str, arm: ArmConfig, shared: Experiment) -> Arm:
     finetune = _finetuning(name, arm, shared)
     pretrain = None
     if arm.recipe is not None:
-        pretrain = _on_one_device(load_experiment(arm.recipe, **nested_update(config.pretrain, arm.pretrain)))
+        changes = nested_update(config.pretrain, arm.pretrain)
+        pretrain = _on_one_device(_changed(f"arms.{name}.pretrain", arm.recipe, changes))
         if pretrain.model != finetune.model:
             raise ValueError(
                 f"arms.{name}: {arm.recipe} pretrains the encoder {pretrain.model}, but the fine-tuning has "
@@ -68,13 +115,15 @@ def _finetuning(name: str, arm: ArmConfig, shared: Experiment) -> Experiment:
     """The shared settings with the arm's own changes, which must leave the steps and the videos as they are."""
     if not arm.finetune:
         return shared
-    values = nested_update(experiment_to_dict(shared), arm.finetune)
-    own = experiment_from_dict(values, source=f"arms.{name}.finetune")
+    place, values = f"arms.{name}.finetune", experiment_to_dict(shared)
+    _check_keys(place, arm.finetune, values)
+    with _told_at(place):
+        own = experiment_from_dict(nested_update(values, arm.finetune), source="the shared fine-tuning so changed")
     before, after = _what_must_be_equal(shared), _what_must_be_equal(own)
     for key, value in before.items():
         if after[key] != value:
             raise ValueError(
-                f"arms.{name}.finetune changes {key} from {value} to {after[key]}, but all arms must take the same "
+                f"{place} changes {key} from {value} to {after[key]}, but all arms must take the same "
                 f"number of steps on the same videos; change it for all arms under `finetune`"
             )
     return own

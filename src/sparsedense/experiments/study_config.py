@@ -114,6 +114,11 @@ def study_path(name_or_path: str | Path) -> Path:
     Raises:
         FileNotFoundError: neither a shipped study nor a file.
     """
+    if Path(name_or_path).suffix in (".yaml", ".yml") and not Path(name_or_path).is_file():
+        raise FileNotFoundError(
+            f"{name_or_path} does not exist; give the YAML file of a study, or the name of a shipped one "
+            f"({', '.join(study_names())})"
+        )
     return shipped_path(STUDIES, name_or_path, kind="study")
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sparsedense.export.errors import ExportFileError
+from sparsedense.models.devices import resolve_device
 
 METADATA_FILE = "sparsedense.json"  # in a .pt2 file, the metadata that an .onnx file has in their own place
 
@@ -44,6 +45,7 @@ class OnnxRuntime:
     """
 
     def __init__(self, path: Path, device: str, num_threads: int) -> None:
+        _check_device(device, ("cpu", "cuda", "auto"), "ONNX Runtime")
         onnxruntime = _imported("onnxruntime", "onnx")
         there, cuda = onnxruntime.get_available_providers(), "CUDAExecutionProvider"
         if device == "cuda" and cuda not in there:
@@ -84,8 +86,7 @@ class OpenVino:
     """
 
     def __init__(self, path: Path, device: str, num_threads: int) -> None:
-        if device == "cuda":
-            raise ExportFileError("OpenVINO does not compute with CUDA; use --device cpu")
+        _check_device(device, ("cpu", "auto"), "OpenVINO")
         openvino = _imported("openvino", "openvino")
         core = openvino.Core()
         model = _opened(path, lambda: core.read_model(str(path)), (RuntimeError,))
@@ -113,12 +114,11 @@ class TorchExport:
 
     Raises:
         ExportFileError: it cannot be read.
+        ValueError: this machine has no such device.
     """
 
     def __init__(self, path: Path, device: str, num_threads: int) -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
+        self.device = resolve_device(device)
         extra = {METADATA_FILE: ""}
         program = _opened(path, lambda: _read_program(path, extra), (RuntimeError, zipfile.BadZipFile))
         self.metadata: dict[str, str] = json.loads(extra[METADATA_FILE] or "{}")
@@ -145,6 +145,12 @@ def _read_program(path: Path, extra: dict[str, Any]) -> torch.export.ExportedPro
     if not zipfile.is_zipfile(path):  # of which PyTorch's reader would tell at length
         raise zipfile.BadZipFile("it is no archive")
     return torch.export.load(path, extra_files=extra)
+
+
+def _check_device(device: str, usable: Sequence[str], runtime: str) -> None:
+    """Refuse a device that a runtime other than PyTorch does not compute on."""
+    if device not in usable:
+        raise ExportFileError(f"--device {device}: {runtime} does not compute on it; use {' or '.join(usable)}")
 
 
 def _imported(name: str, extra: str) -> ModuleType:

@@ -11,7 +11,7 @@ UNLABELLED = -1
 
 
 class ClassificationLoss(nn.Module):
-    """Cross-entropy over the labelled clips of a batch (the paper's L_cls; METHOD section 3).
+    """Cross-entropy over the labelled clips of a batch (L_cls of Dave et al., 2020).
 
     A batch without any label gives a zero that is still connected to the logits, so that `backward` works and, in
     distributed training, every parameter takes part.

@@ -2,7 +2,7 @@
 
 A sparse clip spans a whole video and its feature map has K temporal slices; a dense clip shows one part of it. How
 similar the dense clip is to each slice is a *trend* over the video. Centre frames give the RGB trend, feature maps the
-latent one, and the loss asks that the latent trend follow the RGB trend (section 3 of METHOD; the paper's L_con). The
+latent one, and the loss asks that the latent trend follow the RGB trend (L_con of Dave et al., 2020). The
 latent trend of a teacher, a moving average of the encoder, may take the place of the RGB trend.
 
     sparse clip   |    S0    |    S1    |    S2    |    S3    |      K = 4 intervals and their centre frames

@@ -1,6 +1,6 @@
 """Generator: from the sparse clip's map the dense map of every interval is predicted.
 
-The future work that the paper names (METHOD section 5): no temporal pooling, all dense clips that span the video are
+The future work that the paper names (Dave et al., 2020): no temporal pooling, all dense clips that span the video are
 encoded, and generated and real maps are compared interval by interval.
 
 Shapes: B videos, K intervals, C channels, T temporal positions of a dense map, H x W spatial ones.

@@ -1,4 +1,4 @@
-"""When each loss counts, and the learning rate (METHOD section 4; Figure 5 of the paper).
+"""When each loss counts, and the learning rate (Figure 5 of Dave et al., 2020).
 
     epoch of 150    0        17.5     25        50        75                  150
     speed           1 ------- falls ~0

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 class SpeedLoss(nn.Module):
-    """Cross-entropy of a clip's playback speed, averaged over all views (the paper's L_bin; METHOD section 3).
+    """Cross-entropy of a clip's playback speed, averaged over all views (L_bin of Dave et al., 2020).
 
     Two speeds, sparse and dense, in the paper; more are pace prediction: Wang et al., "Self-supervised Video
     Representation Learning by Pace Prediction", ECCV 2020 (arXiv 2008.05861).

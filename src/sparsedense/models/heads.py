@@ -36,6 +36,16 @@ class ClassifierHead(nn.Module):
         logits: torch.Tensor = self.linear(self.dropout(features_BC))
         return logits
 
+    def with_dropout(self, dropout: float) -> "ClassifierHead":
+        """A classifier with the *same* weights (shared, not copied) behind another dropout.
+
+        Raises:
+            ValueError: the dropout is outside [0, 1).
+        """
+        head = ClassifierHead(self.linear.in_features, self.num_classes, dropout)
+        head.linear = self.linear
+        return head
+
 
 class SpeedHead(nn.Module):
     """Linear classifier of playback speeds: 2 in the paper, sparse (0) and dense (1).
@@ -98,7 +108,7 @@ class ProjectionHead(nn.Module):
 class MapPredictor(nn.Module):
     """Predicts from each slice of a sparse map, and its neighbours in time and space, the dense map of its interval.
 
-    Nothing is pooled over time: the future work that the paper names (METHOD section 5).
+    Nothing is pooled over time: the future work that the paper names (Dave et al., 2020).
 
     Args:
         channels: C, of the sparse map and of the dense maps.

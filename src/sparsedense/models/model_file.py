@@ -20,6 +20,7 @@ from sparsedense.models.recogniser import Recogniser, build_recogniser
 
 FORMAT_KEY = "sparsedense_model"  # its presence says that sparsedense wrote the file; its value is the format version
 FORMAT_VERSION = 1
+MODEL_NAME = "model.safetensors"  # in the folder of a run
 _MADE_FOR_KEY = "calibration_made_for"
 _SCAN = 2  # which way to scan a calibration was fitted to: 1 knew whole clips only, 2 their quarters
 _PARTS_KEY = "parts"  # what was added to the model, such as a detection head: its description by name
@@ -242,9 +243,10 @@ def _description(model: Recogniser) -> dict[str, object]:
 
 def _read_metadata(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ModelFileError(
-            f"{path}: no such model file; `sparsedense pretrain` and `finetune` write model.safetensors"
-        )
+        inside = path / MODEL_NAME
+        written = f"`sparsedense pretrain` and `finetune` write {MODEL_NAME}"
+        hint = f"did you mean {inside}?" if inside.is_file() else written
+        raise ModelFileError(f"{path}: no such model file; {hint}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -84,6 +84,20 @@ class Recogniser(nn.Module):
             clips=self.clips,
         )
 
+    def with_speeds(self, num_speeds: int) -> "Recogniser":
+        """A recogniser with a new speed head on the *same* encoder and classifier (shared, not copied).
+
+        Args:
+            num_speeds: how many speeds the new head tells apart, or 1 for a score.
+        """
+        return Recogniser(
+            self.encoder,
+            classifier=self.classifier,
+            speed_head=SpeedHead(self.encoder.feature_dim, num_speeds),
+            class_names=self.class_names,
+            clips=self.clips,
+        )
+
 
 def build_recogniser(
     encoder_config: EncoderConfig,

@@ -12,6 +12,7 @@ from sparsedense.data.clip_config import ClipConfig
 from sparsedense.detection.calibration import Calibration, calibration_of
 from sparsedense.detection.trained_head import TrainedHead, read_head
 from sparsedense.models import model_file
+from sparsedense.models.devices import resolve_device
 from sparsedense.models.encoder import pool, quarter_features
 from sparsedense.models.fast_encoder import FastEncoder
 from sparsedense.models.recogniser import Recogniser
@@ -127,11 +128,10 @@ def load_model(
 
     Raises:
         ModelFileError: the file is missing, no model, or inconsistent.
-        ValueError: the precision is none of these.
+        ValueError: the precision is none of these, or this machine has no such device.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    recogniser = model_file.load_model(path, device=device)
+    found = resolve_device(device)
+    recogniser = model_file.load_model(path, device=found)
     store = model_file.read_provenance(path).get("store")
     learnt_from: dict[str, Any] = store if isinstance(store, dict) else {}
     if short_side is None:
@@ -144,7 +144,7 @@ def load_model(
         calibration=_calibration(path),
         calibration_problem=model_file.calibration_problem(path),
         training_stride_frames=_training_stride_frames(recogniser, learnt_from.get("median_frames")),
-        head=read_head(path, device=device),
+        head=read_head(path, device=found),
         precision=precision,
     )
 

@@ -38,7 +38,11 @@ def list_checkpoints(folder: Path, kind: str) -> list[CheckpointFile]:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest state that is as it was written; warns of each newer one that is not."""
+    """The newest state that is as it was written; warns of each newer one that is not.
+
+    Raises:
+        OSError: one cannot be read, which says nothing of what it holds.
+    """
     for _, path in list_checkpoints(folder, STATE):
         if is_whole(path):
             return path
@@ -51,14 +55,18 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file's content is what was written; false too where it cannot be read."""
+    """Whether a file's content is what was written; false too where there is no such file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     name = _NAME.fullmatch(path.name)
     try:
         with path.open("rb") as file:
             return (
                 name is not None and hashlib.file_digest(file, "sha256").hexdigest()[:_DIGEST_LETTERS] == name["digest"]
             )
-    except OSError:
+    except FileNotFoundError:
         return False
 
 

@@ -72,6 +72,7 @@ class Checkpoints(Checkpoint):
         requests: whether to stop.
         settings: of the run, to compare with when it goes on.
         best: the best epoch's weights, kept as long as a state refers to them.
+        begins_from: the state that this process goes on from, if any.
         seconds_before: time that the run took before it was interrupted.
     """
 
@@ -84,10 +85,12 @@ class Checkpoints(Checkpoint):
         settings: dict[str, Any],
         *,
         best: BestEpoch | None = None,
+        begins_from: Path | None = None,
         seconds_before: float = 0.0,
     ) -> None:
         self._folder, self._machine, self._files, self._requests = folder, machine, files, requests
         self._settings, self._best, self._seconds_before = settings, best, seconds_before
+        self._begins_from = None if begins_from is None else begins_from.name
         self._started = self._last_ended = time.perf_counter()
         self._batches_done = 0
         self._slowest_seconds, self._written, self._seconds = 0.0, 0, 0.0
@@ -101,6 +104,20 @@ class Checkpoints(Checkpoint):
         """Checkpoints of this process: how many, how long they took, and the share of its time."""
         share = self._seconds / max(time.perf_counter() - self._started, 1e-9)
         return {"written": self._written, "seconds": round(self._seconds, 3), "share": round(share, 5)}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """See that all processes go on from the same state: each has looked into the folder by itself.
+
+        Raises:
+            RuntimeError: they do not.
+        """
+        first = trainer.strategy.broadcast(self._begins_from)
+        if first != self._begins_from:
+            raise RuntimeError(
+                f"the first process goes on from {first or 'the beginning'}, process {trainer.global_rank} from "
+                f"{self._begins_from or 'the beginning'}: not all machines see the same files in {self._folder}; wait "
+                f"until they do, then start again"
+            )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to listen; only now, because Lightning sets handlers of its own before.

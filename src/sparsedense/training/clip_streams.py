@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ from torch.utils.data import DataLoader
 
 from sparsedense.config import Experiment
 from sparsedense.data.evaluation_clips import EvaluationClips, EvaluationShare, evaluation_loader
+from sparsedense.data.listing import counted
 from sparsedense.data.loader import DrawSampler, TrainingClips, training_loader
 from sparsedense.data.low_label import labelled_subset
 from sparsedense.data.published_list import published_subset
+from sparsedense.data.splits import shown
 from sparsedense.data.store import FrameStore
 from sparsedense.training.machine import available_cores, resolve_workers
 from sparsedense.training.plan import Phase, TrainingPlan
@@ -30,6 +33,7 @@ class VideoPools:
         too_short: how many training and unlabelled videos the length filter leaves out.
         list_mismatches: how many videos of a published list are missing, rejected, too short, or have another class
             in it than in the store (their class is that of the store); empty without a list.
+        untaught: classes of which training sees no labelled video; empty where it sees no labels at all.
     """
 
     everything: NDArray[np.int64]
@@ -37,6 +41,7 @@ class VideoPools:
     validation: NDArray[np.int64]
     too_short: int
     list_mismatches: dict[str, int] = field(default_factory=dict)
+    untaught: tuple[str, ...] = ()
 
     @property
     def can_validate(self) -> bool:
@@ -48,9 +53,16 @@ def video_pools(store: FrameStore, experiment: Experiment, phase: Phase) -> Vide
     """Divide a store's videos by their role in a phase.
 
     Raises:
-        ValueError: no video is left for the phase; the message says what was asked for.
+        FileNotFoundError: the list of labelled videos does not exist.
+        ValueError: too few videos or classes are left for the phase; the message says what was asked for.
     """
     min_frames = experiment.clips.min_frames
+    if phase is not Phase.PRETRAIN and not store.count_videos(split="train", labelled=True):
+        raise ValueError(
+            f"{store.path}: there is no labelled training video; put videos into class folders "
+            f"(SOURCE/CLASS/video.mp4), or give a list with labels, and run `sparsedense prepare` again; without "
+            f"labels there is `sparsedense pretrain`"
+        )
     training = ["train", "unlabelled"]
     everything = store.videos(split=training, min_frames=min_frames)
     labelled, left_out = _labelled(store, experiment, phase, min_frames)
@@ -60,16 +72,48 @@ def video_pools(store: FrameStore, experiment: Experiment, phase: Phase) -> Vide
         validation=store.videos(split="val", labelled=True),
         too_short=store.count_videos(split=training) - len(everything),
         list_mismatches=left_out,
+        untaught=() if phase is Phase.PRETRAIN else _untaught(store, labelled),
     )
-    needed = {"training": everything} if phase is Phase.PRETRAIN else {"labelled training": pools.labelled}
-    for role, ids in needed.items():
-        if not len(ids):
+    if phase is Phase.PRETRAIN:
+        _check_number(store, "training", everything, min_frames)
+        if len(everything) == 1:
             raise ValueError(
-                f"{store.path}: no {role} video of at least {min_frames} frames (clips.length * clips.skip_ratio * "
-                f"clips.min_dense_stride_frames); see `sparsedense inspect` for the lengths, lower "
-                f"--clips.skip_ratio or --clips.min_dense_stride_frames, or add videos"
+                f"{store.path}: only 1 training video has the {min_frames} frames that the clips need; pretraining "
+                f"compares videos and needs at least 2 videos"
             )
+        return pools
+    _check_number(store, "labelled training", labelled, min_frames)
+    taught = np.unique(store.label_ids[labelled])
+    if len(taught) == 1:
+        raise ValueError(
+            f"{store.path}: all labelled training videos are of the class {store.class_names[taught[0]]!r}; a "
+            f"classifier needs at least 2 classes, so add videos of another and run `sparsedense prepare` again"
+        )
     return pools
+
+
+def _check_number(store: FrameStore, role: str, ids: NDArray[np.int64], min_frames: int) -> None:
+    if not len(ids):
+        raise ValueError(
+            f"{store.path}: no {role} video of at least {min_frames} frames (clips.length * clips.skip_ratio * "
+            f"clips.min_dense_stride_frames); see `sparsedense inspect` for the lengths, lower "
+            f"--clips.skip_ratio or --clips.min_dense_stride_frames, or add videos"
+        )
+
+
+def _untaught(store: FrameStore, labelled: NDArray[np.int64]) -> tuple[str, ...]:
+    taught = set(store.label_ids[labelled].tolist())
+    return tuple(name for label_id, name in enumerate(store.class_names) if label_id not in taught)
+
+
+def warn_of_untaught_classes(pools: VideoPools) -> None:
+    """Name the classes that a training sees no video of: the model will know their names and never say them."""
+    if pools.untaught:
+        warnings.warn(
+            f"there is no labelled training video of {counted(len(pools.untaught), 'class', 'classes')}, which the "
+            f"model will not learn: {shown(pools.untaught, 5)}; see `sparsedense inspect` for the splits",
+            stacklevel=2,
+        )
 
 
 def warn_of_short_videos(pools: VideoPools, experiment: Experiment) -> None:
@@ -91,6 +135,10 @@ def _labelled(
     if phase is Phase.PRETRAIN:
         return np.empty(0, dtype=np.int64), {}
     if experiment.labelled_list is not None:
+        if not Path(experiment.labelled_list).is_file():
+            raise FileNotFoundError(
+                f"--labelled-list {experiment.labelled_list}: no such file; expected a text file with a video a line"
+            )
         listed = published_subset(store, experiment.labelled_list, min_frames=min_frames, allow_missing=True)
         left_out = {name: len(getattr(listed, name)) for name in ("missing", "rejected", "too_short", "mislabelled")}
         return listed.video_ids, left_out

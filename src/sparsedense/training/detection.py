@@ -29,7 +29,7 @@ from sparsedense.training.detection_encoder import EncoderTraining, finetune_enc
 from sparsedense.training.detection_features import VideoFeatures, classifier_logits, read_features
 from sparsedense.training.detection_head import HeadTraining, calibrate_head, train_head, validation_map
 from sparsedense.training.machine import describe_environment
-from sparsedense.training.run_folder import RunFolderError, enter_folder, write_json
+from sparsedense.training.run_folder import RunFolderError, look_into_folder, write_json
 
 MODEL_NAME = "model.safetensors"
 
@@ -112,7 +112,7 @@ def finetune_detection(
     recogniser.long_video_model(needs_classes=False).stride_frames(settings)  # before a run is deleted
     if (out / "metrics.jsonl").exists() and not overwrite:
         raise RunFolderError(f"{out} holds a run already; choose another --out, or pass --overwrite")
-    enter_folder(out, resume=False, overwrite=overwrite)
+    look_into_folder(out, resume=False, overwrite=overwrite).carry_out()
     _write_config(out, training, encoder_training, settings)
     environment = describe_environment() | {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

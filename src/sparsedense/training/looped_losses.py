@@ -1,6 +1,6 @@
 """The losses one video and one similarity at a time, as the paper's authors computed them: what the batched ones save.
 
-For the benchmark `bench train --against reference`, and written for it from the formulas (METHOD section 3). They have
+For the benchmark `bench train --against reference`, and written for it from the formulas (Dave et al., 2020). They have
 the values of the batched losses, with gradient, which the authors' had not.
 
 Shapes: B videos with one dense and one sparse clip each, K intervals, E embedding length.

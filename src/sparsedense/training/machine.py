@@ -16,6 +16,7 @@ from sparsedense.models.precision import cpu_name, faster_dtype
 from sparsedense.processes import current_launch
 
 _WORKERS_OF_A_GPU = 8  # at most
+_LONG_NAMES = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 _NARROW = 0.5  # width below which channels-last pays in float32 on a CPU
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _LARGEST_INT = 2**31 - 1
@@ -27,7 +28,7 @@ def resolve_precision(config: MachineConfig) -> str:
     `auto` is bfloat16 autocast where the device is faster in it (`models.precision.faster_dtype`).
     """
     if config.precision != "auto":
-        return config.precision
+        return _LONG_NAMES.get(config.precision, config.precision)
     device = torch.device("cuda" if uses_cuda(config) else "cpu")
     return "bf16-mixed" if faster_dtype(device) == torch.bfloat16 else "32-true"
 
@@ -53,7 +54,22 @@ def resolve_fused_optimiser(config: MachineConfig, *, clips_gradients: bool = Fa
         return config.fused_optimiser
     # Lightning refuses to clip, with any 16-bit precision, what a fused optimiser might have to unscale.
     precision = resolve_precision(config)
-    return precision not in ("16-mixed", "16") and not (clips_gradients and precision == "bf16-mixed")
+    return precision != "16-mixed" and not (clips_gradients and precision == "bf16-mixed")
+
+
+def check_accelerator(config: MachineConfig) -> None:
+    """Refuse an accelerator that this machine lacks.
+
+    Raises:
+        ValueError: it is not there, or Lightning does not know its name.
+    """
+    from lightning.pytorch.accelerators import AcceleratorRegistry
+
+    name = config.accelerator
+    kinds = {"auto": ["cpu"], "gpu": ["cuda", "mps"]}.get(name, [name])
+    known = [AcceleratorRegistry[kind]["accelerator"] for kind in kinds if kind in AcceleratorRegistry]
+    if not any(accelerator.is_available() for accelerator in known):
+        raise ValueError(f"--machine.accelerator {name}: no such device was found on this machine; use cpu or auto")
 
 
 def prepare_process(config: MachineConfig) -> None:
@@ -110,8 +126,22 @@ def resolve_workers(config: MachineConfig) -> int:
     """
     if config.num_workers != "auto":
         return config.num_workers
-    cores = available_cores() // resolve_processes(config)[0]
+    cores = cores_per_process(resolve_processes(config)[0])
     return min(_WORKERS_OF_A_GPU if uses_cuda(config) else 1, max(0, cores - 1))
+
+
+def cores_per_process(processes_per_node: int) -> int:
+    """Cores of each of the processes of this machine, where they share evenly what they do not have to themselves."""
+    cores, launch = available_cores(), current_launch()
+    if launch is None or launch.launcher != "srun":
+        return cores // processes_per_node
+    # srun binds each process to cores of its own, leaves those of the job to all of them, or, without affinity and
+    # cgroups, those of the whole machine. The mask of this process does not tell which; that it lacks some of the job's
+    # cores on this machine does. No process has more than were asked for it.
+    of_process = int(os.environ.get("SLURM_CPUS_PER_TASK", "0"))
+    of_job = int(os.environ.get("SLURM_CPUS_ON_NODE", of_process * processes_per_node))
+    share = cores if cores < of_job else cores // processes_per_node
+    return min(share, of_process or share)
 
 
 def available_cores() -> int:

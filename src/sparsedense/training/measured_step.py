@@ -42,7 +42,7 @@ VARIANTS: tuple[Variant, ...] = ("ours", "plain", "reference")
 
 
 class MeasuredStep:
-    """Does steps of pretraining and says how long each part took.
+    """Does steps of pretraining, with every loss that has a weight, and says how long each part took.
 
     `ours` is what `pretrain` does but for Lightning's own work around it. `plain` is the same code in float32, with
     contiguous tensors, three-dimensional convolutions, PyTorch's default optimiser and memory. `reference` is
@@ -145,7 +145,11 @@ class MeasuredStep:
     def _build(self) -> SparseDenseModule:
         experiment = self.experiment
         torch.manual_seed(experiment.seed)
-        objective, plan = experiment.objective, TrainingPlan(Phase.PRETRAIN, experiment.pretrain, experiment.objective)
+        objective = experiment.objective
+        # All losses count at once: without a trainer it is always epoch 0, in which the paper's schedule leaves the
+        # consistency out, and the reference's loops know of no schedule.
+        always = replace(experiment.pretrain, weight_schedule="constant")
+        plan = TrainingPlan(Phase.PRETRAIN, always, objective)
         model = build_recogniser(
             experiment.model,
             clips=asdict(experiment.clips),

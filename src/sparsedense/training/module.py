@@ -60,7 +60,7 @@ class SparseDenseModule(LightningModule):
                 objective,
                 experiment.clips,
                 feature_dim=encoder.feature_dim,
-                map_positions=encoder.map_positions(experiment.clips.length),
+                map_positions=encoder.map_positions,
             )
             self.teacher = Teacher(encoder, momentum=objective.teacher_momentum) if objective.needs_teacher else None
         self._set_up_network(experiment)
@@ -126,7 +126,15 @@ class SparseDenseModule(LightningModule):
             self._log_epoch(self._gradients(outcomes), len(batch["label"]))
         total = torch.stack([weights[name] * outcome.loss for name, outcome in outcomes.items()]).sum()
         self._log_outcomes(outcomes, total, len(batch["label"]))
-        return total
+        return total * self._weight_in_step(batch_index)
+
+    def _weight_in_step(self, batch_index: int) -> float:
+        """Lightning divides each loss by `accumulate`, also in an epoch's last step where that has fewer batches."""
+        accumulate, trainer = self.plan.config.accumulate, self._trainer
+        if accumulate == 1 or trainer is None:
+            return 1.0
+        batches = trainer.num_training_batches - batch_index // accumulate * accumulate
+        return accumulate / min(accumulate, batches)
 
     def recent_features(self) -> Tensor:
         """Pooled features (N, C) of dense clips of the epoch's last steps."""

@@ -10,6 +10,7 @@ Shapes: B videos, D dense clips a video, K temporal positions of a map, C channe
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -263,7 +264,7 @@ class GeneratorObjective(nn.Module):
 
 
 def build_objectives(
-    config: ObjectiveConfig, clips: ClipConfig, *, feature_dim: int, map_positions: int
+    config: ObjectiveConfig, clips: ClipConfig, *, feature_dim: int, map_positions: Callable[[int], int]
 ) -> nn.ModuleDict:
     """The objectives that have a weight, by name.
 
@@ -271,18 +272,18 @@ def build_objectives(
         config: weights and settings.
         clips: checked against what the objectives need.
         feature_dim: channels of the encoder's map.
-        map_positions: temporal positions K of its map.
+        map_positions: temporal positions K of its map of clips of so many frames.
 
     Raises:
         ValueError: an objective needs other clips; says which.
     """
-    _check_clips(config, clips, map_positions)
+    check_clips(config, clips, map_positions)
     makers: dict[str, Callable[[], nn.Module]] = {
         "speed": lambda: SpeedObjective(config),
         "consistency": lambda: ConsistencyObjective(config),
         "alignment": lambda: AlignmentObjective(feature_dim, config),
         "contrast": lambda: ContrastObjective(feature_dim, config),
-        "generator": lambda: GeneratorObjective(feature_dim, config, map_positions),
+        "generator": lambda: GeneratorObjective(feature_dim, config, map_positions(clips.length)),
     }
     return nn.ModuleDict({name: makers[name]() for name, weight in config.weights().items() if weight > 0})
 
@@ -305,17 +306,49 @@ def centre_frames(sparse_BCTHW: Tensor, dense_BCTHW: Tensor, num_intervals: int)
     return to_float(sparse_BCTHW[:, :, centres].transpose(1, 2)), to_float(dense_BCTHW[:, :, frames // 2])
 
 
-def _check_clips(config: ObjectiveConfig, clips: ClipConfig, map_positions: int) -> None:
+def check_clips(config: ObjectiveConfig, clips: ClipConfig, map_positions: Callable[[int], int]) -> None:
+    """Refuse clips that an objective with a weight cannot learn from.
+
+    Args:
+        config: weights and settings.
+        clips: those of the training.
+        map_positions: temporal positions K of the encoder's map of clips of so many frames.
+
+    Raises:
+        ValueError: an objective needs other clips; says which.
+    """
+    positions = map_positions(clips.length)
+    _check_dense_clips(config, clips, positions)
+    located = [name for name in ("consistency", "alignment") if config.weights()[name] > 0]
+    if located and clips.length % positions:
+        fitting = " or ".join(str(length) for length in _fitting_lengths(clips.length, map_positions))
+        raise ValueError(
+            f"clips.length ({clips.length}) must be a multiple of the K = {positions} temporal positions of the map "
+            f"that the encoder makes of it, for objective.{' and objective.'.join(located)} to know the frames of "
+            f"each; set clips.length to {fitting}"
+        )
+
+
+def _fitting_lengths(length: int, map_positions: Callable[[int], int]) -> list[int]:
+    """The next shorter and the next longer clip that shares its frames evenly among its temporal positions."""
+    ways = range(length - 1, 1, -1), range(length + 1, 2 * length + 1)
+    fitting = ((frames for frames in way if frames % map_positions(frames) == 0) for way in ways)
+    return [frames for way in fitting for frames in islice(way, 1)]
+
+
+def _check_dense_clips(config: ObjectiveConfig, clips: ClipConfig, map_positions: int) -> None:
     if config.generator.weight > 0 and (clips.dense_clips != map_positions or clips.dense_copies != 1):
         raise ValueError(
             f"the generator needs one dense clip for each of the {map_positions} positions of the sparse map: set "
             f"clips.dense_clips ({clips.dense_clips}) and clips.skip_ratio to {map_positions}, and clips.dense_copies "
             f"({clips.dense_copies}) to 1"
         )
-    if config.alignment.weight > 0 and config.alignment.local_weight > 0 and clips.dense_copies != 2:
+    compares_places = config.alignment.weight > 0 and config.alignment.local_weight > 0
+    # Of one place alone there is nothing to tell it from: the loss would be 0, whatever the embeddings.
+    if compares_places and (clips.dense_copies != 2 or clips.dense_clips < 2):
         raise ValueError(
-            f"objective.alignment.local_weight compares two clips of each place: set clips.dense_copies "
-            f"({clips.dense_copies}) to 2 and clips.dense_clips to at least 2"
+            f"objective.alignment.local_weight compares two clips of each place with those of other places: set "
+            f"clips.dense_copies ({clips.dense_copies}) to 2 and clips.dense_clips ({clips.dense_clips}) to at least 2"
         )
     if config.speed.weight > 0 and config.speed.kind == "n_way" and len(clips.skip_ratios) < 2:
         raise ValueError("objective.speed.kind `n_way` needs several dense speeds: set clips.other_skip_ratios")

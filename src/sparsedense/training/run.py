@@ -29,19 +29,26 @@ from sparsedense.training.callbacks import (
     Throughput,
 )
 from sparsedense.training.checkpoints import Checkpoints, DurableCheckpoints
-from sparsedense.training.clip_streams import ClipStreams, batch_share, video_pools, warn_of_short_videos
+from sparsedense.training.clip_streams import (
+    ClipStreams,
+    batch_share,
+    video_pools,
+    warn_of_short_videos,
+    warn_of_untaught_classes,
+)
 from sparsedense.training.engine import build_trainer, fit
 from sparsedense.training.machine import (
+    check_accelerator,
     describe_environment,
     prepare_process,
     resolve_channels_last,
     resolve_processes,
 )
 from sparsedense.training.module import SparseDenseModule
-from sparsedense.training.objectives import num_speeds
+from sparsedense.training.objectives import check_clips, num_speeds
 from sparsedense.training.plan import Phase, TrainingPlan
 from sparsedense.training.quiet import quieten_lightning
-from sparsedense.training.run_folder import checkpoint_folder, describe_store, enter_folder, write_json
+from sparsedense.training.run_folder import checkpoint_folder, describe_store, look_into_folder, write_json
 from sparsedense.training.run_settings import place_to_go_on, run_settings
 from sparsedense.training.sharding import whole_state
 from sparsedense.training.stop_requests import StopRequests
@@ -79,7 +86,7 @@ class RunOptions(TypedDict, total=False):
 def train(
     store: str | Path, out: str | Path, experiment: Experiment | None = None, **options: Unpack[RunOptions]
 ) -> TrainingRun:
-    """Run the paper's curriculum of three phases on labelled and unlabelled videos together (METHOD section 4)."""
+    """Run the paper's curriculum of three phases on labelled and unlabelled videos together (Dave et al., 2020)."""
     return run_phase(Phase.TRAIN, store, out, experiment, **options)
 
 
@@ -133,23 +140,19 @@ def run_phase(
     frame_store, folder = open_store(store), Path(out)
     plan = TrainingPlan(phase, getattr(experiment, phase.value), experiment.objective)
     pools = video_pools(frame_store, experiment, phase)
+    check_accelerator(experiment.machine)
     batch_share(plan.config.batch_size, math.prod(resolve_processes(experiment.machine)))  # refused before all else
     seed_everything(experiment.seed, workers=True, verbose=False)
     model = _initial_model(phase, frame_store, experiment, init)
     settings = run_settings(phase, experiment, frame_store, init)
-    checkpoint = enter_folder(folder, resume=resume, overwrite=overwrite)  # deletes: after all that may be refused
-    place = place_to_go_on(checkpoint, settings, folder)
+    entry = look_into_folder(folder, resume=resume, overwrite=overwrite)
+    place = place_to_go_on(entry.checkpoint, settings, folder)
     environment = describe_environment() | {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "store": describe_store(frame_store) | {"too_short": pools.too_short, "list_mismatches": pools.list_mismatches},
         "phase": phase.value,
         "init": None if init is None else str(init),
     }
-    if is_main_process():
-        save_experiment(experiment, folder / "config.yaml")
-        write_json(folder / "environment.json", environment)
-        warn_of_short_videos(pools, experiment)
-
     channels_last = resolve_channels_last(experiment.machine, experiment.model)
     module = SparseDenseModule(model, experiment, plan, channels_last=channels_last)
     if channels_last:
@@ -164,6 +167,7 @@ def run_phase(
         requests,
         settings,
         best=best,
+        begins_from=entry.checkpoint,
         seconds_before=place.seconds,
     )
     watching = _watching(phase, folder, experiment.seed, keep_epochs, provenance, progress=progress)
@@ -172,7 +176,13 @@ def run_phase(
         folder, experiment.machine, module, callbacks, files, first_step=place.step, progress=progress
     )
     streams = ClipStreams(frame_store, pools, experiment, plan, begin_at=(place.epoch, place.batches))
-    fit(trainer, module, streams, checkpoint, requests, folder, provenance)
+    entry.carry_out()  # deletes: after all that may be refused
+    if is_main_process():
+        save_experiment(experiment, folder / "config.yaml")
+        write_json(folder / "environment.json", environment)
+        warn_of_short_videos(pools, experiment)
+        warn_of_untaught_classes(pools)
+    fit(trainer, module, streams, entry.checkpoint, requests, folder, provenance)
     state = whole_state(module.model)
     seconds = checkpoints.run_seconds
     if trainer.is_global_zero:
@@ -208,23 +218,33 @@ def _watching(
 
 def _initial_model(phase: Phase, store: FrameStore, experiment: Experiment, init: str | Path | None) -> Recogniser:
     class_names = () if phase is Phase.PRETRAIN else store.class_names
-    dropout = experiment.objective.dropout
-    clips = asdict(experiment.clips)
+    objective, clips = experiment.objective, experiment.clips
+    # A head that nothing trains would only guess, and a control of it would look like a result.
+    trains_speed = phase is not Phase.FINETUNE and objective.speed.weight > 0
+    speeds = num_speeds(objective, clips)
     if init is None or str(init) == KINETICS:
-        objective = experiment.objective
         model = build_recogniser(
             experiment.model,
             class_names,
-            clips=clips,
-            # A head that nothing trains would only guess, and a control of it would look like a result.
-            speed_head=phase is not Phase.FINETUNE and objective.speed.weight > 0,
-            num_speeds=num_speeds(objective, experiment.clips),
-            dropout=dropout,
+            clips=asdict(clips),
+            speed_head=trains_speed,
+            num_speeds=speeds,
+            dropout=objective.dropout,
         )
         if init is not None:
             load_kinetics_weights(model.encoder, "DEFAULT")
-        return model
-    model = load_model(init)
+    else:
+        model = _loaded_model(init, experiment, class_names)
+        if trains_speed and (model.speed_head is None or model.speed_head.num_speeds != speeds):
+            model = model.with_speeds(speeds)
+    if phase is not Phase.FINETUNE:
+        check_clips(objective, clips, model.encoder.map_positions)  # here too: before an old run is overwritten
+    return model.train()
+
+
+def _loaded_model(init: str | Path, experiment: Experiment, class_names: tuple[str, ...]) -> Recogniser:
+    """The model of a file, with a classifier of the classes where there are any, and the recipe's clips and dropout."""
+    model, dropout = load_model(init), experiment.objective.dropout
     # The weights decide the architecture: a recipe for another one would be silently ignored otherwise.
     if model.encoder.config != experiment.model:
         raise ValueError(
@@ -233,5 +253,7 @@ def _initial_model(phase: Phase, store: FrameStore, experiment: Experiment, init
         )
     if class_names and model.class_names != class_names:
         model = model.with_classes(class_names, dropout=dropout)
-    model.clips = clips
-    return model.train()
+    elif class_names and model.classifier is not None:
+        model.classifier = model.classifier.with_dropout(dropout)
+    model.clips = asdict(experiment.clips)
+    return model

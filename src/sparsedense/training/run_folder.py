@@ -4,6 +4,7 @@ config.yaml  environment.json  metrics.jsonl  checkpoints/  model.safetensors  r
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,8 +30,33 @@ class RunFolderError(ValueError):
     """A run folder that holds a run already, or none to resume; the message says what to do."""
 
 
-def enter_folder(folder: Path, *, resume: bool | Literal["auto"], overwrite: bool) -> Path | None:
-    """The checkpoint of a run's folder to go on from, if any; the main process makes the folder besides.
+@dataclass(frozen=True)
+class FolderEntry:
+    """How a run enters its folder.
+
+    Attributes:
+        folder: the run's.
+        checkpoint: to go on from, if any.
+        replaces: whether what another run left is deleted.
+    """
+
+    folder: Path
+    checkpoint: Path | None
+    replaces: bool
+
+    def carry_out(self) -> None:
+        """Make the folder and delete what is in the way; call it when nothing else can refuse the run."""
+        if not is_main_process():
+            return
+        remove_drafts(checkpoint_folder(self.folder))
+        for pattern in _OVERWRITTEN if self.replaces else ():
+            for stale in self.folder.glob(pattern):
+                stale.unlink()
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+
+def look_into_folder(folder: Path, *, resume: bool | Literal["auto"], overwrite: bool) -> FolderEntry:
+    """How to enter a run's folder; nothing is changed yet.
 
     What torchrun or SLURM starts again after a failure goes on by itself: from the last checkpoint, or, where there is
     none yet, from the start.
@@ -43,6 +69,7 @@ def enter_folder(folder: Path, *, resume: bool | Literal["auto"], overwrite: boo
     Raises:
         RunFolderError: the folder holds a run already, or, with `resume`, no checkpoint, or it could not be told after
             a restart which run it holds.
+        OSError: a checkpoint cannot be read.
     """
     launch = current_launch()
     if launch is not None and overwrite and launch.num_nodes > 1 and launch.job is None:
@@ -55,11 +82,9 @@ def enter_folder(folder: Path, *, resume: bool | Literal["auto"], overwrite: boo
     elif launch is not None and launch.job is None and launch.restarted:
         resume = "auto"  # likely so: a state is gone on from if its settings are these, and nothing is deleted
     checkpoint = newest_checkpoint(checkpoint_folder(folder)) if resume else None
-    if resume == "auto":
-        resume = checkpoint is not None
     if is_main_process():
-        _prepare(folder, checkpoint, resume=resume, overwrite=overwrite)
-    return checkpoint
+        _check(folder, checkpoint, resume=resume, overwrite=overwrite)
+    return FolderEntry(folder, checkpoint, replaces=overwrite and checkpoint is None)
 
 
 def checkpoint_folder(folder: Path) -> Path:
@@ -99,16 +124,11 @@ def _job_of(folder: Path) -> str | None:
     return job
 
 
-def _prepare(folder: Path, checkpoint: Path | None, *, resume: bool, overwrite: bool) -> None:
-    remove_drafts(checkpoint_folder(folder))
-    if resume:
-        if checkpoint is None:
-            damaged = "all checkpoints are damaged" if has_checkpoint(folder) else "there is no checkpoint yet"
-            raise RunFolderError(f"{folder}: {damaged}; run without --resume")
+def _check(folder: Path, checkpoint: Path | None, *, resume: bool | Literal["auto"], overwrite: bool) -> None:
+    if checkpoint is not None:
         return
+    if resume is True:
+        damaged = "all checkpoints are damaged" if has_checkpoint(folder) else "there is no checkpoint yet"
+        raise RunFolderError(f"{folder}: {damaged}; run without --resume")
     if ((folder / "metrics.jsonl").exists() or has_checkpoint(folder)) and not overwrite:
         raise RunFolderError(f"{folder} holds a run already; choose another --out, or pass --resume or --overwrite")
-    for pattern in _OVERWRITTEN if overwrite else ():
-        for stale in folder.glob(pattern):
-            stale.unlink()
-    folder.mkdir(parents=True, exist_ok=True)

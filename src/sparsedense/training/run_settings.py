@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sparsedense.config import Experiment, experiment_from_dict, experiment_to_dict
 from sparsedense.data.store import FrameStore
+from sparsedense.processes import is_main_process
 from sparsedense.settings_changes import changes
 from sparsedense.training.checkpoint_files import read_checkpoint
 from sparsedense.training.plan import Phase, TrainingPlan
@@ -65,7 +66,7 @@ def place_to_go_on(checkpoint: Path | None, settings: Mapping[str, Any], run: Pa
 def check_settings(old: Mapping[str, Any], new: Mapping[str, Any], *, epochs_begun: int, run: Path) -> None:
     """Refuse to go on with other settings.
 
-    More or fewer epochs are no other settings where those that were begun are the same with both.
+    More or fewer epochs are no other settings where those that were begun are the same with both; a note tells them.
 
     Args:
         old: from the checkpoint.
@@ -78,7 +79,11 @@ def check_settings(old: Mapping[str, Any], new: Mapping[str, Any], *, epochs_beg
     """
     changed = changes(old, new)
     epochs = f"experiment.{old['phase']}.epochs"
-    if not changed or (list(changed) == [epochs] and _same_past(old, new, epochs_begun)):
+    if not changed:
+        return
+    if list(changed) == [epochs] and _same_past(old, new, epochs_begun):
+        if is_main_process():
+            print(f"{run} goes on with {changed[epochs].rpartition('.')[2]}")
         return
     listed = list(changed.values())
     more = [f"and {len(listed) - _MOST_CHANGES} more"] if len(listed) > _MOST_CHANGES else []

@@ -1,4 +1,4 @@
-"""The paper's data: UCF101 with labels, Mini-Kinetics without, the length filter, and its Table 1 (METHOD 5)."""
+"""The data of Dave et al., 2020: UCF101 with labels, Mini-Kinetics without, the length filter, and its Table 1."""
 
 from __future__ import annotations
 

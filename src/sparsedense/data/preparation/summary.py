@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from sparsedense.data.class_gaps import class_gaps
 from sparsedense.data.locations import Location
 from sparsedense.data.manifest import ManifestRow, StoreInfo
 
@@ -55,6 +56,7 @@ class PrepareSummary:
         rejects: path and reason of each rejected file.
         damaged: path and reason of each stored video that lacks its end.
         notes: what a person should know of how the source was read, and files with the same content.
+        warnings: classes without a training or a test video; none of the store of a part of the source.
         files_read: files that this call read; the others were there, from an interrupted run or in the store.
         frames_read: frames that this call stored.
         resumed: whether it went on from an interrupted run.
@@ -69,6 +71,7 @@ class PrepareSummary:
     rejects: list[tuple[str, str]]
     damaged: list[tuple[str, str]]
     notes: list[str]
+    warnings: list[str] = field(default_factory=list)
     files_read: int = 0
     frames_read: int = 0
     resumed: bool = False
@@ -92,5 +95,6 @@ def summary_of(store: Location, info: StoreInfo, rows: Sequence[ManifestRow]) ->
         rejects=[(row.path, row.reason or "") for row in rows if row.status == "rejected"],
         damaged=[(row.path, row.reason) for row in rows if row.status == "ok" and row.reason],
         notes=list(info.notes),
+        warnings=[] if info.shard else class_gaps((row.label, row.group, row.split, row.status) for row in rows),
         changed=False,
     )
