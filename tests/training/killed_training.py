@@ -25,8 +25,8 @@ def train_and_die(
     """Train; in the step after so many, a signal comes."""
     torch.set_num_threads(1)
     os.setsid()
-    # Its loader's workers are forked from itself, as from a command: from a fork server, which a signal to all ends, they
-    # would go with that.
+    # Its loader's workers are forked from itself, as from a command. A fork server would end by a signal to all, and
+    # they with it.
     multiprocessing.set_start_method("fork", force=True)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the background of a shell ignores it
     done, training_step = 0, SparseDenseModule.training_step
