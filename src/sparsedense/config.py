@@ -103,8 +103,8 @@ class MachineConfig:
         fused_optimiser: one kernel for all weights' updates; `auto` takes it but with 16-bit floats that are scaled.
         checkpoint_activations: keep only what lies between the backbone's blocks for the backward pass and compute the
             rest again: less memory, about a third more time, the same gradients.
-        keep_freed_memory: on Linux, memory that a step frees stays with the process for the next, in huge pages,
-            instead of going back to the system.
+        keep_freed_memory: on Linux, memory that a step frees stays with the process for the next, instead of going
+            back to the system.
         checkpoint_minutes: how often the state of a training is written inside an epoch; more seldom where writing is
             so slow that it would take over 1 % of the time. It is always written after an epoch.
         checkpoint_steps: also write it after every so many steps of the whole training.

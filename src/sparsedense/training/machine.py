@@ -76,13 +76,12 @@ def prepare_process(config: MachineConfig) -> None:
     """Set the number of threads and how memory is kept; call it before the first tensor is made.
 
     A step frees its activations and the next one asks for as much. glibc gives large blocks back to the system each
-    time, and on a virtual machine fetching 200 MB of fresh pages can take ten times as long as filling them. Kept, and
-    in huge pages where PyTorch can ask for them, they are fetched once.
+    time, and on a virtual machine fetching 200 MB of fresh pages can take ten times as long as filling them. Kept, they
+    are fetched once.
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     if config.keep_freed_memory and sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
-        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch reads it at its first allocation
         mallopt = ctypes.CDLL(None).mallopt
         for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
             mallopt(option, _LARGEST_INT)
