@@ -4,10 +4,7 @@ Read from the environment, so that it is known before anything is imported that 
 """
 
 import os
-import platform
 from dataclasses import dataclass
-
-import psutil
 
 # What makes PyTorch and Lightning believe that there are other processes to wait for.
 _LAUNCH_VARIABLES = (
@@ -26,8 +23,8 @@ class Launch:
         rank: number of this process among all, from 0.
         num_processes: all of them.
         num_nodes: machines that they are on, equally many on each.
-        job: what names the job, through all its restarts; None where a torchrun on several machines was given no
-            `--rdzv-id`.
+        job: what names the job, through all its restarts; None where torchrun was given no `--rdzv-id` and has not made
+            one up.
         restarted: whether these processes were started before and broke off. Of a torchrun on several machines only
             the one where a process failed knows it; all know the job.
     """
@@ -57,7 +54,7 @@ def current_launch() -> Launch | None:
             int(variables["RANK"]),
             processes,
             processes // per_node,
-            f"torchrun {job}" if job not in ("", "none") else _parent() if processes == per_node else None,
+            None if job in ("", "none") else f"torchrun {job}",
             restarted,
         )
     # In a shell that SLURM gave, its variables are there too, but it starts no processes.
@@ -72,12 +69,6 @@ def current_launch() -> Launch | None:
             int(variables.get("SLURM_RESTART_COUNT", "0")) > 0,
         )
     return None
-
-
-def _parent() -> str:
-    """A name of the torchrun that started this process: it stays through all restarts."""
-    parent = psutil.Process(os.getppid())
-    return f"torchrun {parent.pid} since {parent.create_time():.2f} on {platform.node()}"
 
 
 def is_main_process() -> bool:

@@ -160,7 +160,7 @@ def test_preparing_warns_of_classes_that_lack_videos(squares_folder: Path, tmp_p
     (tmp_path / "list.csv").write_text("\n".join(["path,label,group,split", *rows]))
     assert main(["prepare", str(tmp_path / "list.csv"), "--out", str(tmp_path / "store"), "--workers", "0"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "warning: 1 class without a training video, because all its videos are of one group: 'right'" in printed
+    assert "warning: 1 class without a training video (all videos of the class are of one group): 'right'" in printed
 
 
 def test_inspecting_a_store_at_a_url_draws_it_here(

@@ -54,7 +54,7 @@ def test_classes_that_lack_videos_are_named(squares: FrameStore, few_squares: Fe
     assert not inspect_store(squares.path).gaps
     rows = [("train/down/down_train0.mp4", "down", "train"), ("test/down/down_test0.mp4", "down", "test")]
     summary = inspect_store(few_squares(*rows, ("test/right/right_test0.mp4", "right", "test")).path)
-    told = "1 class without a training video, because all its videos are of one group: 'right'"
+    told = "1 class without a training video (all videos of the class are of one group): 'right'"
     assert summary.gaps == (told,)
     text = io.StringIO()
     print_summary(summary, console=Console(file=text, width=120))

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -163,6 +165,26 @@ def test_workers_may_be_forked_or_spawned(squares: FrameStore, method: str) -> N
     loader.multiprocessing_context = method
     for one, other in zip(expected, loader, strict=True):
         assert all(torch.equal(one[key], other[key]) for key in one)  # type: ignore[literal-required]
+
+
+# The error's traceback keeps the iterator, so its workers are left to the end of the program.
+FAILS_IN_THE_MIDDLE = """
+import sys
+from torch.utils.data import DataLoader
+from sparsedense.data.loader import prepare_worker
+
+batches = iter(DataLoader(range(100), num_workers=2, persistent_workers=True, worker_init_fn=prepare_worker))
+next(batches)
+raise RuntimeError("out of memory")
+"""
+
+
+def test_a_program_that_fails_beside_its_workers_ends() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FAILS_IN_THE_MIDDLE], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert "out of memory" in done.stderr
 
 
 def test_a_sample_does_not_depend_on_order(squares: FrameStore) -> None:

@@ -2,6 +2,7 @@ import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,8 +17,9 @@ from sparsedense.training.busy_cores import BusyCores, ProcessorTime, cores_of_o
 MODULE = cast(LightningModule, None)
 
 
-def trainer(epoch: int = 0, processes: int = 1) -> Trainer:
-    return cast(Trainer, SimpleNamespace(current_epoch=epoch, world_size=processes))
+def trainer(epoch: int = 0, processes: int = 1, device: str = "cpu") -> Trainer:
+    strategy = SimpleNamespace(root_device=torch.device(device))
+    return cast(Trainer, SimpleNamespace(current_epoch=epoch, world_size=processes, strategy=strategy))
 
 
 @pytest.fixture
@@ -30,6 +32,7 @@ def moments(monkeypatch: pytest.MonkeyPatch) -> list[ProcessorTime]:
 
     monkeypatch.setattr(busy_cores, "processor_time", read)
     monkeypatch.setattr(busy_cores, "_own_cores", lambda: [0, 1, 2, 3])
+    monkeypatch.setattr(busy_cores, "_has_quota", lambda: False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     monkeypatch.setattr(time, "perf_counter", lambda: told[0].moment if told else 0.0)
     return told
@@ -86,16 +89,38 @@ def test_short_epochs_are_taken_together(moments: list[ProcessorTime]) -> None:
         watched.on_train_epoch_end(trainer(), MODULE)
 
 
-@pytest.mark.parametrize(("processes", "threads"), [(2, 4), (1, 1)])
-def test_looks_at_nothing_where_nobody_waits_or_processes_are_several(
-    monkeypatch: pytest.MonkeyPatch, processes: int, threads: int
+@pytest.mark.parametrize(
+    ("processes", "threads", "device", "quota"),
+    [(2, 4, "cpu", False), (1, 1, "cpu", False), (1, 4, "cuda", False), (1, 4, "cpu", True)],
+)
+def test_looks_at_nothing_where_the_answer_would_not_help(
+    monkeypatch: pytest.MonkeyPatch, processes: int, threads: int, device: str, quota: bool
 ) -> None:
+    """Several processes, nobody who waits, the network on a GPU, a container with a share of the cores."""
+
     def never() -> ProcessorTime:
         raise AssertionError("must not be read")
 
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     monkeypatch.setattr(busy_cores, "processor_time", never)
-    assert watch(trainer(processes=processes), epochs=2) == []
+    monkeypatch.setattr(busy_cores, "_has_quota", lambda: quota)
+    assert watch(trainer(processes=processes, device=device), epochs=2) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "limited"),
+    [
+        ("cpu.max", "max 100000\n", False),
+        ("cpu.max", "200000 100000\n", True),
+        ("cpu/cpu.cfs_quota_us", "-1\n", False),
+        ("cpu/cpu.cfs_quota_us", "50000\n", True),
+        ("memory.max", "max\n", False),
+    ],
+)
+def test_the_quota_of_a_container(tmp_path: Path, name: str, content: str, limited: bool) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(content)
+    assert busy_cores._has_quota(tmp_path) is limited
 
 
 def test_time_of_children_is_ones_own_while_they_run_and_afterwards() -> None:

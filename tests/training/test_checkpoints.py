@@ -200,6 +200,7 @@ def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("first", "own"), [("step-2", "step-1"), ("step-2", None), (None, "step-1")])
 def test_processes_that_see_other_files_do_not_go_on(tmp_path: Path, first: str | None, own: str | None) -> None:
+    entered: list[int] = []
     made = Checkpoints(
         tmp_path,
         MachineConfig(),
@@ -207,9 +208,12 @@ def test_processes_that_see_other_files_do_not_go_on(tmp_path: Path, first: str 
         StopRequests(),
         {},
         begins_from=None if own is None else Path(own),
+        enter=lambda: entered.append(1),
     )
     stand_in: Any = SimpleNamespace(strategy=SimpleNamespace(broadcast=lambda _: first), global_rank=1)
     with pytest.raises(RuntimeError, match=rf"process 1 from {own or 'the beginning'}: not all machines see the same"):
         made.setup(stand_in, Any, "fit")  # type: ignore[arg-type]
+    assert not entered, "nothing may be deleted yet"
     stand_in.strategy.broadcast = lambda name: name
     made.setup(stand_in, Any, "fit")  # type: ignore[arg-type]
+    assert entered

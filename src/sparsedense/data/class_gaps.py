@@ -25,7 +25,7 @@ class _ClassVideos:
 def class_gaps(videos: Iterable[tuple[str | None, str, str, str]]) -> list[str]:
     """Sentences that name the classes without a training or a test video, by the reason.
 
-    A class needs no test video where the source has none of any class.
+    A class needs none where the source has none of any class: a store may be there to be tested on alone.
 
     Args:
         videos: label, group, split and status ("ok" or "rejected") of each row of a manifest.
@@ -40,7 +40,7 @@ def class_gaps(videos: Iterable[tuple[str | None, str, str, str]]) -> list[str]:
             found.groups.add(group)
         else:
             found.rejected.add(split)
-    wanted = {"train"}.union(*(found.splits | found.rejected for found in classes.values()))
+    wanted = set[str]().union(*(found.splits | found.rejected for found in classes.values()))
     return [gap for split, role in _ROLES.items() if split in wanted for gap in _gaps_of(classes, split, role)]
 
 
@@ -50,15 +50,14 @@ def _gaps_of(classes: dict[str, _ClassVideos], split: str, role: str) -> list[st
         if split not in found.splits:
             names[_reason(found, split)].append(name)
     return [
-        f"{counted(len(lacking), 'class', 'classes')} without a {role} video, because {reason}: "
-        f"{shown(lacking, _MOST_NAMES)}"
+        f"{counted(len(lacking), 'class', 'classes')} without a {role} video ({reason}): {shown(lacking, _MOST_NAMES)}"
         for reason, lacking in names.items()
     ]
 
 
 def _reason(found: _ClassVideos, split: str) -> str:
     if split in found.rejected or not found.splits:
-        return "its other videos were rejected" if found.splits else "all its videos were rejected"
+        return "the other videos were rejected" if found.splits else "all videos were rejected"
     if len(found.groups) == 1:
-        return "all its videos are of one group"
+        return "all videos of the class are of one group"
     return "the splits put none there"

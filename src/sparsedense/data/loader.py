@@ -7,8 +7,11 @@ order it is made. Shapes: B videos, C = 3, T frames, H = W = the clip's size in 
 """
 
 import math
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
+from multiprocessing import parent_process
 from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 import numpy as np
@@ -281,5 +284,15 @@ def prepare_worker(_worker: int) -> None:
     for name in ("SIGINT", "SIGUSR1"):
         if hasattr(signal, name):  # SIGUSR1 is missing on Windows
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    # The main process sends this one too, to a worker that does not end otherwise: again where it was not heard.
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    if hasattr(signal, "sigwaitinfo"):  # missing on Windows and macOS
+        # No handler: the main process waits without end for a worker that it has sent this to, whatever that is doing.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_by_main_process, daemon=True).start()
+
+
+def _end_by_main_process() -> None:
+    main = parent_process()
+    while main is not None:
+        sent = signal.sigwaitinfo({signal.SIGTERM})
+        if sent is not None and sent.si_pid == main.pid:
+            os._exit(0)

@@ -7,6 +7,7 @@ for a moment, all wait, spinning: with one other busy process on two cores the d
 
 import time
 import warnings
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -39,8 +40,10 @@ class BusyCores(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to count."""
-        # A single thread waits for nobody; of several processes, each would take the others for other programs.
-        if trainer.world_size == 1 and torch.get_num_threads() > 1:
+        # A single thread waits for nobody; of several processes, each would take the others for other programs; and
+        # where a quota limits this process, the cores that it sees are not those that it has.
+        on_cpu = trainer.strategy.root_device.type == "cpu"
+        if on_cpu and trainer.world_size == 1 and torch.get_num_threads() > 1 and not _has_quota():
             self._before = processor_time()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -75,6 +78,17 @@ def cores_of_others(before: ProcessorTime, after: ProcessorTime) -> float:
     """How many cores other programs used between two moments, on average."""
     used = (after.all_programs - before.all_programs) - (after.own - before.own)
     return max(0.0, used / (after.moment - before.moment))
+
+
+def _has_quota(folder: Path = Path("/sys/fs/cgroup")) -> bool:
+    """Whether a container's processor time is limited, by Linux's control groups of version 2 or 1."""
+    for name, unlimited in (("cpu.max", "max"), ("cpu/cpu.cfs_quota_us", "-1")):
+        try:
+            quota = (folder / name).read_text().split()
+        except OSError:
+            continue
+        return bool(quota) and quota[0] != unlimited
+    return False
 
 
 def _own_cores() -> list[int]:

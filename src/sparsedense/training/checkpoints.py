@@ -7,6 +7,7 @@ before.
 
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ class Checkpoints(Checkpoint):
         settings: of the run, to compare with when it goes on.
         best: the best epoch's weights, kept as long as a state refers to them.
         begins_from: the state that this process goes on from, if any.
+        enter: called once all processes are known to go on from the same; only then may an old run be deleted.
         seconds_before: time that the run took before it was interrupted.
     """
 
@@ -86,11 +88,13 @@ class Checkpoints(Checkpoint):
         *,
         best: BestEpoch | None = None,
         begins_from: Path | None = None,
+        enter: Callable[[], None] = lambda: None,
         seconds_before: float = 0.0,
     ) -> None:
         self._folder, self._machine, self._files, self._requests = folder, machine, files, requests
         self._settings, self._best, self._seconds_before = settings, best, seconds_before
         self._begins_from = None if begins_from is None else begins_from.name
+        self._enter = enter
         self._started = self._last_ended = time.perf_counter()
         self._batches_done = 0
         self._slowest_seconds, self._written, self._seconds = 0.0, 0, 0.0
@@ -118,6 +122,7 @@ class Checkpoints(Checkpoint):
                 f"{self._begins_from or 'the beginning'}: not all machines see the same files in {self._folder}; wait "
                 f"until they do, then start again"
             )
+        self._enter()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to listen; only now, because Lightning sets handlers of its own before.

@@ -19,7 +19,7 @@ from sparsedense.data.segments import AnnotatedVideo
 from sparsedense.detection.calibration import Calibration
 from sparsedense.detection.head_calibration import HeadCalibrationReport
 from sparsedense.detection.trained_head import TrainedHead, save_head
-from sparsedense.models.model_file import read_provenance, save_calibration, save_model
+from sparsedense.models.model_file import MODEL_NAME, read_provenance, save_calibration, save_model
 from sparsedense.prediction.annotated_videos import Progress, annotated_splits
 from sparsedense.prediction.detection_calibration import fit_to_scores
 from sparsedense.prediction.long_videos import DetectionSettings
@@ -30,8 +30,6 @@ from sparsedense.training.detection_features import VideoFeatures, classifier_lo
 from sparsedense.training.detection_head import HeadTraining, calibrate_head, train_head, validation_map
 from sparsedense.training.machine import describe_environment
 from sparsedense.training.run_folder import RunFolderError, look_into_folder, write_json
-
-MODEL_NAME = "model.safetensors"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from sparsedense.config import MachineConfig
-from sparsedense.models.model_file import save_model
+from sparsedense.models.model_file import MODEL_NAME, save_model
 from sparsedense.training.checkpoints import DurableCheckpoints
 from sparsedense.training.clip_streams import ClipStreams
 from sparsedense.training.machine import resolve_precision
@@ -87,4 +87,4 @@ def _save_interrupted(trainer: Trainer, module: SparseDenseModule, folder: Path,
     state = whole_state(module.model)
     if trainer.is_global_zero:
         interrupted = provenance | {"interrupted_in_epoch": trainer.current_epoch}
-        save_model(folder / "model.safetensors", module.model, provenance=interrupted, state=state)
+        save_model(folder / MODEL_NAME, module.model, provenance=interrupted, state=state)

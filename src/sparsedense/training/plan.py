@@ -73,12 +73,13 @@ class TrainingPlan:
         config = self.config
         if config.rate_schedule == "constant":
             return config.learning_rate
+        floor = min(config.learning_rate_floor, config.learning_rate)
         if config.rate_schedule == "cosine":
             share = epoch / max(config.epochs - 1, 1)
             swing = (1 + math.cos(math.pi * share)) / 2
-            return config.learning_rate_floor + (config.learning_rate - config.learning_rate_floor) * swing
+            return floor + (config.learning_rate - floor) * swing
         position, total = self._curriculum_position(epoch)
-        return learning_rate(position, total, base=config.learning_rate, floor=config.learning_rate_floor)
+        return learning_rate(position, total, base=config.learning_rate, floor=floor)
 
     def _scheduled(self, epoch: int) -> CurriculumWeights:
         if self.phase is Phase.FINETUNE:

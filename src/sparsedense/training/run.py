@@ -15,7 +15,7 @@ from sparsedense.config import Experiment, load_experiment, save_experiment
 from sparsedense.data.remote_store import open_store
 from sparsedense.data.store import FrameStore
 from sparsedense.models.encoder import load_kinetics_weights
-from sparsedense.models.model_file import load_model, save_model
+from sparsedense.models.model_file import MODEL_NAME, load_model, save_model
 from sparsedense.models.recogniser import Recogniser, build_recogniser
 from sparsedense.processes import is_main_process
 from sparsedense.training.best_epoch import BestEpoch
@@ -159,6 +159,15 @@ def run_phase(
         module.to(memory_format=torch.channels_last_3d)
     provenance = environment | {"experiment": asdict(experiment)}
     best = BestEpoch(checkpoint_folder(folder)) if plan.config.keep == "best" and pools.can_validate else None
+
+    def enter() -> None:
+        entry.carry_out()  # deletes: after all that may be refused
+        if is_main_process():
+            save_experiment(experiment, folder / "config.yaml")
+            write_json(folder / "environment.json", environment)
+            warn_of_short_videos(pools, experiment)
+            warn_of_untaught_classes(pools)
+
     files, requests = DurableCheckpoints(), StopRequests()
     checkpoints = Checkpoints(
         checkpoint_folder(folder),
@@ -168,6 +177,7 @@ def run_phase(
         settings,
         best=best,
         begins_from=entry.checkpoint,
+        enter=enter,
         seconds_before=place.seconds,
     )
     watching = _watching(phase, folder, experiment.seed, keep_epochs, provenance, progress=progress)
@@ -176,22 +186,16 @@ def run_phase(
         folder, experiment.machine, module, callbacks, files, first_step=place.step, progress=progress
     )
     streams = ClipStreams(frame_store, pools, experiment, plan, begin_at=(place.epoch, place.batches))
-    entry.carry_out()  # deletes: after all that may be refused
-    if is_main_process():
-        save_experiment(experiment, folder / "config.yaml")
-        write_json(folder / "environment.json", environment)
-        warn_of_short_videos(pools, experiment)
-        warn_of_untaught_classes(pools)
     fit(trainer, module, streams, entry.checkpoint, requests, folder, provenance)
     state = whole_state(module.model)
     seconds = checkpoints.run_seconds
     if trainer.is_global_zero:
         weights = state if best is None else best.weights() or state
         done = provenance | {"seconds": seconds}
-        save_model(folder / "model.safetensors", module.model, provenance=done, state=weights)
+        save_model(folder / MODEL_NAME, module.model, provenance=done, state=weights)
         done = {"seconds": seconds, "checkpoints": checkpoints.cost()}
         write_json(folder / "environment.json", environment | done)
-    return TrainingRun(folder, folder / "model.safetensors", None if best is None else best.accuracy, seconds)
+    return TrainingRun(folder, folder / MODEL_NAME, None if best is None else best.accuracy, seconds)
 
 
 def _watching(
