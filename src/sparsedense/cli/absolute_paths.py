@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 
+from sparsedense.cli.parser import with_values
 from sparsedense.data.locations import parse_location, resolved
 
 
@@ -42,16 +43,7 @@ def with_absolute_files(words: Sequence[str], takes_file: Callable[[str], bool])
         words: of a command line.
         takes_file: whether the flag of that name, without its dashes and with underscores, takes a file or folder.
     """
-    written = list(words)
-    for index, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        if not name.startswith("--") or not takes_file(name.removeprefix("--").replace("-", "_")):
-            continue
-        if equals:
-            written[index] = f"{name}={_absolute(value)}"
-        elif index + 1 < len(words):
-            written[index + 1] = _absolute(words[index + 1])
-    return written
+    return with_values(words, takes_file, _absolute)
 
 
 def setting_takes_file(name: str) -> bool:

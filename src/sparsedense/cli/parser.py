@@ -134,15 +134,26 @@ def _normalised(arguments: Sequence[str], flags: Collection[str] = ()) -> list[s
 
 def _with_lists(arguments: Sequence[str], lists: Collection[str]) -> list[str]:
     """Arguments with `--test_groups anna,ben` (or `=anna,ben`) written as the list `[anna,ben]`."""
-    written = list(arguments)
-    for index, argument in enumerate(written):
-        name, equals, value = argument.partition("=")
-        if name.removeprefix("--") not in lists or not name.startswith("--"):
+    return with_values(arguments, lists.__contains__, _bracketed)
+
+
+def with_values(words: Sequence[str], chosen: Callable[[str], bool], change: Callable[[str], str]) -> list[str]:
+    """The words of a command line with the values of some flags, `--name VALUE` or `--name=VALUE`, changed.
+
+    Args:
+        words: of the command line.
+        chosen: whether to change the flag of that name, without its dashes and with underscores.
+        change: makes the new value of the old one.
+    """
+    written = list(words)
+    for index, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if not name.startswith("--") or not chosen(name.removeprefix("--").replace("-", "_")):
             continue
         if equals:
-            written[index] = f"{name}={_bracketed(value)}"
-        elif index + 1 < len(written):
-            written[index + 1] = _bracketed(written[index + 1])
+            written[index] = f"{name}={change(value)}"
+        elif index + 1 < len(words):
+            written[index + 1] = change(words[index + 1])
     return written
 
 
