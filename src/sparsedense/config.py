@@ -226,13 +226,21 @@ def recipe_values(recipe: str | Path) -> dict[str, Any]:
         FileNotFoundError: there is no such recipe.
         ValueError: the file is not a mapping.
     """
-    if not Path(recipe).is_file() and "+" in str(recipe):
-        first, _, rest = str(recipe).partition("+")
-        return nested_update(recipe_values(first), recipe_values(rest))
-    values = yaml.safe_load(recipe_path(recipe).read_text()) or {}
-    if not isinstance(values, dict):
-        raise ValueError(f"{recipe}: a recipe is a YAML mapping of sections, got {type(values).__name__}")
-    return values
+    joined: dict[str, Any] = {}
+    for part in recipe_parts(recipe):
+        values = yaml.safe_load(recipe_path(part).read_text()) or {}
+        if not isinstance(values, dict):
+            raise ValueError(f"{part}: a recipe is a YAML mapping of sections, got {type(values).__name__}")
+        joined = nested_update(joined, values)
+    return joined
+
+
+def recipe_parts(recipe: str | Path) -> list[str]:
+    """The recipes that are joined by `+` in one; the name of a file may have a `+` itself if it is the last."""
+    if Path(recipe).is_file() or "+" not in str(recipe):
+        return [str(recipe)]
+    first, _, rest = str(recipe).partition("+")
+    return [first, *recipe_parts(rest)]
 
 
 def load_experiment(recipe: str | Path = DEFAULT_RECIPE, **overrides: Any) -> Experiment:  # noqa: ANN401 - any field's value

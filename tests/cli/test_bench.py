@@ -75,3 +75,20 @@ def test_tuning_takes_a_store_at_a_url(
         assert main(["tune", "small", store, "--out", str(tmp_path / "tuned.yaml")]) == 0
     assert stores[0] == squares_path
     assert_copied(stores[1], cache, squares_path)
+
+
+def test_tune_makes_the_folder_of_its_file_before_it_measures(
+    squares_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int] = []
+
+    def tuned(*_: object, **__: object) -> list[Trial]:
+        measured.append(1)
+        return [Trial({}, 1.0)]
+
+    monkeypatch.setattr("sparsedense.training.tuning.tune", tuned)
+    (tmp_path / "file").touch()
+    assert main(["tune", "small", str(squares_path), "--out", str(tmp_path / "file" / "tuned.yaml")]) != 0
+    assert not measured
+    assert main(["tune", "small", str(squares_path), "--out", str(tmp_path / "missing" / "tuned.yaml")]) == 0
+    assert (tmp_path / "missing" / "tuned.yaml").is_file()

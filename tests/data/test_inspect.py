@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from sparsedense.data.clip_config import ClipConfig
 from sparsedense.data.contact_sheet import contact_sheet
 from sparsedense.data.errors import StoreError
 from sparsedense.data.file_cache import FileCache
@@ -17,7 +18,7 @@ from tests.data.conftest import BROKEN, GOOD
 
 
 def test_the_summary_counts_what_is_there(jpeg_store: Path) -> None:
-    summary = inspect_store(jpeg_store, clip_length=8, skip_ratio=2.0, min_dense_stride_frames=1.25)
+    summary = inspect_store(jpeg_store, clips=ClipConfig(length=8, skip_ratio=2.0, min_dense_stride_frames=1.25))
     assert summary.min_frames == 20
     assert summary.split_videos["unlabelled"] == 2
     assert summary.kept["unlabelled"] == 0
@@ -42,8 +43,7 @@ def test_the_default_filter_is_the_papers(jpeg_store: Path) -> None:
 
 
 def test_a_filter_may_be_given_and_is_named(jpeg_store: Path) -> None:
-    summary = inspect_store(jpeg_store, min_frames=20)
-    assert summary.kept == inspect_store(jpeg_store, clip_length=10, skip_ratio=2.0, min_dense_stride_frames=1.0).kept
+    summary = inspect_store(jpeg_store, clips=ClipConfig(length=10, skip_ratio=2.0, min_dense_stride_frames=1.0))
     text = io.StringIO()
     print_summary(summary, recipe="tclr+small", console=Console(file=text, width=120))
     assert "the length filter of the recipe tclr+small leaves" in " ".join(text.getvalue().split())

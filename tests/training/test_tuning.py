@@ -105,20 +105,6 @@ def test_the_file_is_joined_to_the_recipe(tmp_path: Path) -> None:
     assert "0.00  compile default  (out of memory)" in path.read_text()
 
 
-def test_the_folder_of_the_file_is_made_before_the_first_trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    seen = pretend(monkeypatch, speed)
-    out = tmp_path / "missing" / "dir" / "tuned.yaml"
-    tune(tiny_experiment(), budget_seconds=0, on_trial=lambda _trial: write_settings(out, [Trial({}, 1.0)], recipe="a"))
-    assert out.is_file(), "where only the writer knows of it"
-    (tmp_path / "file").write_text("")
-    seen.clear()
-    with pytest.raises(OSError, match="file"):
-        tune(tiny_experiment(), out=tmp_path / "file" / "tuned.yaml")
-    assert not seen, "refused before anything is measured"
-    tune(tiny_experiment(), budget_seconds=0, out=tmp_path / "other" / "tuned.yaml")
-    assert (tmp_path / "other").is_dir()
-
-
 def test_where_nothing_works_there_is_no_best() -> None:
     with pytest.raises(RuntimeError, match="as the recipe is: out of memory"):
         best_trial([Trial({}, 0.0, "out of memory")])

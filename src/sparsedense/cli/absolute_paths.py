@@ -2,31 +2,29 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
-from pathlib import Path
 
 from sparsedense.cli.parser import with_values
 from sparsedense.data.locations import parse_location, resolved
 
 
 def absolute_recipe(recipe: str) -> str:
-    """A recipe with its files as absolute paths; names of shipped recipes stay. It is read as `config` reads it.
+    """A recipe with its files as absolute paths; names of shipped recipes stay.
 
     Raises:
         FileNotFoundError: there is no such recipe.
         ValueError: a file could not be told from several recipes joined by +.
     """
-    from sparsedense.config import recipe_names, recipe_path
+    from sparsedense.config import recipe_names, recipe_parts, recipe_path
 
-    if not Path(recipe).is_file() and "+" in recipe:
-        first, _, rest = recipe.partition("+")
-        file = absolute_recipe(first)
+    parts, names = recipe_parts(recipe), recipe_names()
+    files = [part if part in names else str(recipe_path(part).resolve()) for part in parts]
+    for part, file in zip(parts[:-1], files, strict=False):
         if "+" in file:
             raise ValueError(
-                f"recipe {first!r} is the file {file}, whose path has a +, which joins recipes; give it as the last "
+                f"recipe {part!r} is the file {file}, whose path has a +, which joins recipes; give it as the last "
                 "recipe, or move it to a folder without +"
             )
-        return f"{file}+{absolute_recipe(rest)}"
-    return recipe if recipe in recipe_names() else str(recipe_path(recipe).resolve())
+    return "+".join(files)
 
 
 def absolute_init(init: str) -> str:

@@ -99,7 +99,7 @@ def inspect(arguments: Sequence[str]) -> None:
         ratios = {} if skip_ratio is None else {"skip_ratio": skip_ratio, "other_skip_ratios": []}
         told = {"length": clip_length, "min_dense_stride_frames": min_dense_stride_frames}
         changed = ratios | {name: value for name, value in told.items() if value is not None}
-        summary = inspect_store(store, min_frames=load_experiment(recipe, clips=changed).clips.min_frames)
+        summary = inspect_store(store, clips=load_experiment(recipe, clips=changed).clips)
         print_summary(summary, recipe=recipe)
         beside = Path(_SHEET_NAME) if is_url(store) else Path(store) / _SHEET_NAME
         print(f"contact sheet: {draw_contact_sheet(store, contact_sheet or beside)}")

@@ -35,13 +35,13 @@ def tune(arguments: Sequence[str]) -> None:
         from sparsedense.data.remote_store import local_store
         from sparsedense.training.tuning import tune, write_settings
 
+        out.parent.mkdir(parents=True, exist_ok=True)  # before minutes of trials: it may be impossible
         trials = tune(
             load_experiment(recipe),
             local_store(parse_location(store)),
             budget_seconds=60 * minutes,
             batch_sizes=batch_sizes,
             rounds=rounds,
-            out=out,
             on_trial=lambda trial: print(f"{trial.clips_per_second:8.2f} clips/s  {trial.describe()}", flush=True),
         )
         print_trials(trials)

@@ -15,9 +15,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from sparsedense.data.class_gaps import class_gaps
+from sparsedense.data.clip_config import ClipConfig
 from sparsedense.data.manifest import StoreInfo
 from sparsedense.data.remote_store import open_store
-from sparsedense.data.sampling import min_frames_for
 from sparsedense.data.splits import SPLITS
 from sparsedense.data.store import FrameStore
 
@@ -70,30 +70,17 @@ class StoreSummary:
     gaps: tuple[str, ...] = ()
 
 
-def inspect_store(
-    path: str | Path,
-    *,
-    clip_length: int = 16,
-    skip_ratio: float = 4.0,
-    min_dense_stride_frames: float = 1.7,
-    min_frames: int | None = None,
-) -> StoreSummary:
+def inspect_store(path: str | Path, *, clips: ClipConfig | None = None) -> StoreSummary:
     """Count what a store holds, from its manifest alone.
 
     Args:
         path: the store's folder, or its URL.
-        clip_length: number of frames T of a clip, for the length filter.
-        skip_ratio: stride of the sparse clip over that of the dense one, for the length filter.
-        min_dense_stride_frames: the least dense stride that the length filter allows.
-        min_frames: fewest frames that the length filter lets through, such as a recipe's `clips.min_frames`; follows
-            from the three others if not given.
+        clips: what the length filter leaves videos for; the paper's clips if not given.
 
     Raises:
         StoreError: there is no store, or it cannot be read.
     """
-    store = open_store(path)
-    if min_frames is None:
-        min_frames = min_frames_for(clip_length, skip_ratio, min_dense_stride_frames)
+    store, min_frames = open_store(path), (clips or ClipConfig()).min_frames
     readable = store.videos()
     in_split = {split: store.videos(split=split) for split in SPLITS}
     class_videos: dict[str, dict[str, int]] = {name: dict.fromkeys(SPLITS[:3], 0) for name in store.class_names}

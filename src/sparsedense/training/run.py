@@ -45,7 +45,7 @@ from sparsedense.training.machine import (
     resolve_processes,
 )
 from sparsedense.training.module import SparseDenseModule
-from sparsedense.training.objectives import check_clips, num_speeds
+from sparsedense.training.objectives import num_speeds
 from sparsedense.training.plan import Phase, TrainingPlan
 from sparsedense.training.quiet import quieten_lightning
 from sparsedense.training.run_folder import checkpoint_folder, describe_store, look_into_folder, write_json
@@ -241,8 +241,6 @@ def _initial_model(phase: Phase, store: FrameStore, experiment: Experiment, init
         model = _loaded_model(init, experiment, class_names)
         if trains_speed and (model.speed_head is None or model.speed_head.num_speeds != speeds):
             model = model.with_speeds(speeds)
-    if phase is not Phase.FINETUNE:
-        check_clips(objective, clips, model.encoder.map_positions)  # here too: before an old run is overwritten
     return model.train()
 
 

@@ -57,7 +57,6 @@ def tune(
     batch_sizes: Sequence[int] = (),
     rounds: int = 4,
     on_trial: Callable[[Trial], None] = lambda _trial: None,
-    out: Path | None = None,
 ) -> list[Trial]:
     """Try settings until all were tried or the time is up; the recipe as it is comes first.
 
@@ -68,13 +67,7 @@ def tune(
         batch_sizes: sizes to try beside the recipe's.
         rounds: steps of a trial.
         on_trial: called after each.
-        out: file that will be written; its folder is made before the first trial, which may be minutes before.
-
-    Raises:
-        OSError: the folder of `out` cannot be made.
     """
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
     ends = time.monotonic() + budget_seconds
     trials: list[Trial] = []
     best = Trial({}, 0.0)
@@ -106,10 +99,7 @@ def best_trial(trials: Sequence[Trial]) -> Trial:
 
 
 def write_settings(path: Path, trials: Sequence[Trial], *, recipe: str) -> None:
-    """Write the best settings as YAML to be joined to the recipe, with what was tried in its head.
-
-    Folders above the file are made.
-    """
+    """Write the best settings as YAML to be joined to the recipe, with what was tried in its head."""
     best = dict(best_trial(trials).settings)
     batch_size = best.pop("batch_size", None)
     values: dict[str, Any] = {"machine": best}
@@ -121,7 +111,6 @@ def write_settings(path: Path, trials: Sequence[Trial], *, recipe: str) -> None:
     ]
     for trial in sorted(trials, key=lambda trial: -trial.clips_per_second):
         lines.append(f"# {trial.clips_per_second:7.2f}  {trial.describe()}{_remark(trial)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([*lines, yaml.safe_dump(values, sort_keys=False)]))
 
 
